@@ -1,0 +1,249 @@
+"""One webhook in flight: a frozen value, and its form as an AMQP message. Reads nothing, changes nothing.
+
+The AMQP body is the raw request body. Standard properties hold what RabbitMQ has a place for (message_id, timestamp,
+content_type, app_id); headers named `forebay-…` hold the rest, so that a person can read a message in RabbitMQ's own UI.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self, TypeVar
+
+VERSION = 1
+APP_ID = "forebay"
+
+# How many attempts a message remembers in full; older ones are only counted. Bounds the header's size.
+ATTEMPTS_KEPT = 20
+# Bytes of an error text that travel with the message.
+ERROR_LENGTH = 300
+
+
+class UndecodableError(Exception):
+    """A message that is not an envelope this version can read; the text says why. It belongs into the dead letters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One delivery attempt that did not succeed."""
+
+    at: int  # ms since 1970 when it began
+    ms: int  # how long it took
+    error: str  # what went wrong, for a person; at most ERROR_LENGTH characters
+    status: int | None = None  # the destination's HTTP status, None if there was no answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """Why and when a webhook was given up."""
+
+    reason: str  # a stable, bounded word: exhausted, expired, permanent-status, gone, handler, undecodable …
+    detail: str  # the sentence for a person
+    at: int  # ms since 1970
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A webhook with everything known about it."""
+
+    id: str  # ours (UUIDv7), stable over retries and replays: what a destination drops duplicates by
+    source: str  # "namespace/name"
+    queue: str  # short name of its queue in the source ("default")
+    method: str
+    target: str  # path and query exactly as requested
+    received_at: int  # ms since 1970
+    client: str  # address of the peer that sent it
+    header_block: bytes  # the original headers, "Name: value\r\n" each, order and duplicates kept
+    body: bytes  # exactly the bytes that were signed; nobody parses or re-encodes them
+    content_type: str | None = None
+    delivery_id: str | None = None  # the provider's own id of the delivery
+    event_type: str | None = None
+    traceparent: str | None = None  # W3C trace context
+    attempts_made: int = 0  # all of them, also those no longer remembered
+    attempts: tuple[Attempt, ...] = ()  # the last ATTEMPTS_KEPT, oldest first
+    first_failed_at: int | None = None  # ms since 1970
+    dead: DeadLetter | None = None
+    replayed_from: str | None = None  # "REASON at RFC3339 after N attempts" of the dead letter it once was
+
+    @property
+    def attempt(self) -> int:
+        """The number of the next attempt; the first is 1."""
+        return self.attempts_made + 1
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The original headers in order, duplicates kept; bytes that are no ASCII are read as Latin-1."""
+        lines = self.header_block.decode("latin-1").split("\r\n")
+        return [(name, value) for name, colon, value in (line.partition(": ") for line in lines) if colon]
+
+    def failed(self, attempt: Attempt) -> Self:
+        """This webhook after one more attempt that failed."""
+        return replace(
+            self,
+            attempts_made=self.attempts_made + 1,
+            attempts=(*self.attempts, attempt)[-ATTEMPTS_KEPT:],
+            first_failed_at=attempt.at if self.first_failed_at is None else self.first_failed_at,
+        )
+
+    def buried(self, reason: str, detail: str, at: int) -> Self:
+        """This webhook as a dead letter."""
+        return replace(self, dead=DeadLetter(reason=reason, detail=detail[:ERROR_LENGTH], at=at))
+
+    def revived(self) -> Self:
+        """This dead letter as it came in, with a fresh attempt budget, marked with where it comes from."""
+        return replace(
+            self, dead=None, attempts_made=0, attempts=(), first_failed_at=None, replayed_from=self._epitaph()
+        )
+
+    def _epitaph(self) -> str:
+        if self.dead is None:
+            return "a queue"
+        died = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.dead.at / 1000))
+        return f"{self.dead.reason} at {died} after {self.attempts_made} attempts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmqpMessage:
+    """An envelope as the broker carries it."""
+
+    message_id: str
+    timestamp: int  # seconds since 1970
+    content_type: str | None
+    headers: dict[str, Any]
+    body: bytes
+    app_id: str = APP_ID
+
+
+def encode(envelope: Envelope) -> AmqpMessage:
+    """The message of an envelope. `x-death` and whatever else the broker once added is not carried on."""
+    optional = {
+        "forebay-delivery-id": envelope.delivery_id,
+        "forebay-event-type": envelope.event_type,
+        "traceparent": envelope.traceparent,
+        "forebay-attempts-made": envelope.attempts_made or None,
+        "forebay-attempts": _dump_attempts(envelope.attempts) or None,
+        "forebay-first-failed-at": envelope.first_failed_at,
+        "forebay-replayed-from": envelope.replayed_from,
+        "forebay-reason": envelope.dead and envelope.dead.reason,
+        "forebay-detail": envelope.dead and envelope.dead.detail,
+        "forebay-dead-at": envelope.dead and envelope.dead.at,
+    }
+    return AmqpMessage(
+        message_id=envelope.id,
+        timestamp=envelope.received_at // 1000,
+        content_type=envelope.content_type,
+        headers={
+            "forebay-envelope": VERSION,
+            "forebay-source": envelope.source,
+            "forebay-queue": envelope.queue,
+            "forebay-method": envelope.method,
+            "forebay-target": envelope.target,
+            "forebay-received-at": envelope.received_at,
+            "forebay-client": envelope.client,
+            # Text, because RabbitMQ's UI shows text; Latin-1 there and back loses no byte.
+            "forebay-headers": envelope.header_block.decode("latin-1"),
+            **{name: value for name, value in optional.items() if value is not None},
+        },
+        body=envelope.body,
+    )
+
+
+def decode(
+    message_id: str | None, content_type: str | None, headers: Mapping[str, Any] | None, body: bytes
+) -> Envelope:
+    """The envelope of a message. Raises UndecodableError with the reason; never anything else."""
+    fields = _Fields(headers or {})
+    version = fields.required("forebay-envelope", int)
+    if version != VERSION:
+        raise UndecodableError(
+            f"envelope version {version} is not known here (only {VERSION}); a newer Forebay wrote it"
+        )
+    if not isinstance(message_id, str) or not message_id:
+        raise UndecodableError("the message has no message_id")
+    return Envelope(
+        id=message_id,
+        source=fields.required("forebay-source", str),
+        queue=fields.required("forebay-queue", str),
+        method=fields.required("forebay-method", str),
+        target=fields.required("forebay-target", str),
+        received_at=fields.required("forebay-received-at", int),
+        client=fields.required("forebay-client", str),
+        header_block=_latin1(fields.required("forebay-headers", str)),
+        body=body,
+        content_type=content_type if isinstance(content_type, str) else None,
+        delivery_id=fields.optional("forebay-delivery-id", str),
+        event_type=fields.optional("forebay-event-type", str),
+        traceparent=fields.optional("traceparent", str),
+        attempts_made=fields.optional("forebay-attempts-made", int) or 0,
+        attempts=_load_attempts(fields.optional("forebay-attempts", str)),
+        first_failed_at=fields.optional("forebay-first-failed-at", int),
+        dead=_dead_letter(fields),
+        replayed_from=fields.optional("forebay-replayed-from", str),
+    )
+
+
+_T = TypeVar("_T", int, str)
+
+
+class _Fields:
+    """Headers of a stranger's making, read with a check of each type."""
+
+    def __init__(self, headers: Mapping[str, Any]) -> None:
+        self._headers = headers
+
+    def optional(self, name: str, kind: type[_T]) -> _T | None:
+        value = self._headers.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise UndecodableError(f"header {name} is {type(value).__name__}, not {kind.__name__}")
+        return value
+
+    def required(self, name: str, kind: type[_T]) -> _T:
+        value = self.optional(name, kind)
+        if value is None:
+            raise UndecodableError(f"header {name} is missing")
+        return value
+
+
+def _latin1(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise UndecodableError("header forebay-headers holds characters outside Latin-1") from error
+
+
+def _dead_letter(fields: _Fields) -> DeadLetter | None:
+    reason = fields.optional("forebay-reason", str)
+    if reason is None:
+        return None
+    return DeadLetter(
+        reason=reason,
+        detail=fields.optional("forebay-detail", str) or "",
+        at=fields.optional("forebay-dead-at", int) or 0,
+    )
+
+
+def _dump_attempts(attempts: tuple[Attempt, ...]) -> str:
+    if not attempts:
+        return ""
+    return json.dumps([asdict(attempt) for attempt in attempts], separators=(",", ":"))
+
+
+def _load_attempts(text: str | None) -> tuple[Attempt, ...]:
+    if not text:
+        return ()
+    try:
+        return tuple(_attempt(item) for item in json.loads(text))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UndecodableError(f"header forebay-attempts can not be read: {type(error).__name__}") from error
+
+
+def _attempt(item: Any) -> Attempt:
+    status = item["status"]
+    return Attempt(
+        at=int(item["at"]),
+        ms=int(item["ms"]),
+        error=str(item["error"])[:ERROR_LENGTH],
+        status=None if status is None else int(status),
+    )

@@ -1,0 +1,376 @@
+"""What a running part is told: resolved settings, read once from files and environment, frozen, complete or refused.
+
+The operator (or `forebay dev`) writes them; a part reads `$FOREBAY_ROOT/config/<part>.json` and finds Secrets as files at
+`$FOREBAY_ROOT/secrets/<secret>/<key>`. In a pod FOREBAY_ROOT is /etc/forebay; as a local process it is a folder. No
+secret ever stands in these settings, in the environment or in an argument: only the path of its file does.
+"""
+
+import json
+import os
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from forebay.errors import SpecError
+from forebay.topology import TIERS
+
+KIB, MIB = 1024, 1024 * 1024
+DEFAULT_ROOT = "/etc/forebay"
+
+T = TypeVar("T")
+
+
+# ---------------------------------------------------------------------------------------------------------- ingest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """Sends a webhook to a queue if everything that is set here is so. Nothing set matches everything."""
+
+    event_types: tuple[str, ...] = ()  # any of them; a trailing * stands for any rest
+    header: str | None = None  # this header is there …
+    header_values: tuple[str, ...] = ()  # … with one of these values
+    json_path: str | None = None  # dotted path into a JSON body ("data.object.livemode") …
+    json_values: tuple[str, ...] = ()  # … leads to one of these (compared as text); none: it is there
+    path_suffix: str | None = None  # what follows the source's path ends so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One line of the routing table: the first that matches wins; the last one matches all."""
+
+    queue: str  # short name ("default")
+    match: Match = field(default_factory=Match)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """How a signature is checked: the scheme's parameters and the files that hold the secrets."""
+
+    provider: str  # canonical name: GitHub, Stripe, StandardWebhooks, HMAC, None
+    secret_files: tuple[str, ...] = ()  # relative to FOREBAY_ROOT; several during a rotation
+    tolerance_s: int | None = None  # None: the preset's own
+    # Parameters of provider HMAC; see forebay.signatures.
+    header: str | None = None
+    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
+    encoding: Literal["hex", "base64"] = "hex"
+    prefix: str = ""
+    template: str = "{body}"
+    timestamp_header: str | None = None
+    key_encoding: Literal["none", "base64", "hex"] = "none"
+    delivery_id_header: str | None = None
+    event_type_header: str | None = None
+    event_type_json: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What an accepted webhook is answered."""
+
+    status: int = 202
+    body: str = ""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestLimits:
+    """The bounds on what a stranger can make the endpoint hold. Times in seconds, sizes in bytes."""
+
+    body_bytes: int = MIB
+    header_bytes: int = 32 * KIB  # all headers together
+    header_count: int = 100
+    connections: int = 10_000
+    in_flight: int = 2_000  # webhooks published and not yet confirmed
+    in_flight_bytes: int = 64 * MIB
+    reading_bytes: int = 128 * MIB  # bodies being received, all connections together
+    first_byte_s: float = 10.0  # from the connection to the first byte of a request
+    headers_s: float = 10.0  # from the first byte to the end of the headers
+    body_s: float = 30.0  # from the end of the headers to the end of the body
+    keep_alive_s: float = 75.0  # idle between two requests
+    confirm_s: float = 5.0  # for the broker's confirm; then 503
+    retry_after_s: int = 5  # what a 503 or 429 asks the provider to wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSettings:
+    """Everything an ingest process is told, apart from its addresses (Runtime) and its secrets (files)."""
+
+    source: str  # "namespace/name"; the broker's names follow from it (forebay.topology.Names)
+    routes: tuple[Route, ...]
+    verification: Verification
+    path: str
+    methods: tuple[str, ...] = ("POST",)
+    content_types: tuple[str, ...] = ()  # none: all
+    broker_url_file: str = "secrets/broker/uri"
+    answer: Answer = field(default_factory=Answer)
+    limits: IngestLimits = field(default_factory=IngestLimits)
+    drain_s: float = 25.0  # from SIGTERM to the end, at most
+    suspended: bool = False  # answer 503 to everything
+
+
+# ---------------------------------------------------------------------------------------------------------- worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """Credentials for the destination; the values are in files."""
+
+    kind: Literal["None", "Bearer", "Basic", "APIKey"] = "None"
+    file: str | None = None  # bearer token, password or API key
+    username_file: str | None = None
+    username: str | None = None
+    header: str = "X-API-Key"  # of APIKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """An HTTP destination."""
+
+    url: str
+    method: str | None = None  # None: the method the webhook came with
+    connect_timeout_s: float = 5.0
+    timeout_s: float = 30.0  # one attempt, connecting included
+    headers: tuple[tuple[str, str], ...] = ()
+    auth: Auth = field(default_factory=Auth)
+    ca_file: str | None = None
+    insecure_skip_verify: bool = False
+    # Which addresses may be dialed: the platform's decision, not the tenant's. Metadata addresses never may.
+    allow_private: bool = True
+    allow_loopback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """A Python function as the destination."""
+
+    target: str  # "module:function"
+    timeout_s: float = 30.0
+    threads: int = 0  # for a function that is not async; 0: as many as the concurrency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When to try again and when to give up. Times in seconds."""
+
+    max_attempts: int = 12
+    max_age_s: int = 3 * 86400  # since the webhook was received
+    schedule_s: tuple[float, ...] = ()  # explicit delays (the last one repeats); none: exponential
+    initial_s: float = 5.0
+    factor: float = 2.0
+    max_delay_s: float = 3600.0
+    jitter: bool = True  # full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/)
+    retry_after_max_s: float = 3600.0
+    # Which answers are tried again, first match wins: "500-599" retries, "!404" never does.
+    statuses: tuple[str, ...] = ("408", "425", "429", "500-599", "!400-499", "!300-399")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """Everything a worker process is told, apart from its addresses (Runtime) and its secrets (files)."""
+
+    source: str  # "namespace/name"; the broker's names follow from it (forebay.topology.Names)
+    queue: str  # short name
+    tiers: tuple[int, ...] = TIERS
+    destination: Destination | None = None
+    handler: Handler | None = None
+    concurrency: int = 10
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    broker_url_file: str = "secrets/broker/uri"
+    drain_s: float = 40.0  # from SIGTERM to the end, at most; longer than one delivery may take
+    suspended: bool = False  # consume nothing
+
+
+# ----------------------------------------------------------------------------------------------------------- runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """Where a process lives: the few things that differ between a pod and a local process, read from the environment."""
+
+    root: Path = Path(DEFAULT_ROOT)  # FOREBAY_ROOT
+    listen: str = "0.0.0.0:8080"  # FOREBAY_LISTEN; of the endpoint
+    admin_listen: str = "0.0.0.0:9090"  # FOREBAY_ADMIN_LISTEN; /healthz /readyz /metrics
+    log_format: str = "json"  # FOREBAY_LOG_FORMAT: json | text
+    log_level: str = "info"  # FOREBAY_LOG_LEVEL: debug | info | warning | error
+    ready_file: Path | None = None  # FOREBAY_READY_FILE; the bound addresses are written here as JSON
+
+    def read_secret(self, file: str) -> bytes:
+        """The bytes of a Secret's file, without the newline an editor leaves at the end. Raises SpecError."""
+        path = self.root / file
+        try:
+            return path.read_bytes().rstrip(b"\r\n")
+        except OSError as error:
+            raise SpecError(f"secret file {path} can not be read ({error.strerror}); is the Secret mounted?") from error
+
+
+def runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
+    """The Runtime that FOREBAY_… variables describe. Raises SpecError that names every one that is wrong."""
+    faults = [
+        f"{name} is {value!r}; it takes {' or '.join(allowed)}"
+        for name, allowed in _CHOICES.items()
+        if (value := environ.get(name)) and value not in allowed
+    ]
+    faults += [
+        f"{name} is {value!r}; it takes HOST:PORT"
+        for name in ("FOREBAY_LISTEN", "FOREBAY_ADMIN_LISTEN")
+        if (value := environ.get(name)) and not value.rpartition(":")[2].isdigit()
+    ]
+    if faults:
+        raise SpecError("; ".join(faults))
+    given = {name: environ[key] for key, name in _VARIABLES.items() if environ.get(key)}
+    paths = {name: Path(given.pop(name)) for name in ("root", "ready_file") if name in given}
+    return Runtime(**given, **paths)  # type: ignore[arg-type]  # the two dicts hold what their fields take
+
+
+_CHOICES = {
+    "FOREBAY_LOG_FORMAT": ("json", "text"),
+    "FOREBAY_LOG_LEVEL": ("debug", "info", "warning", "error"),
+}
+_VARIABLES = {
+    "FOREBAY_ROOT": "root",
+    "FOREBAY_LISTEN": "listen",
+    "FOREBAY_ADMIN_LISTEN": "admin_listen",
+    "FOREBAY_LOG_FORMAT": "log_format",
+    "FOREBAY_LOG_LEVEL": "log_level",
+    "FOREBAY_READY_FILE": "ready_file",
+}
+
+
+# ------------------------------------------------------------------------------------------------------ reading JSON
+
+
+def load(kind: type[T], path: Path) -> T:
+    """The settings in a JSON file. Raises SpecError that lists every fault in it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(
+            f"settings file {path} can not be read: {error}; FOREBAY_ROOT names the folder above it"
+        ) from error
+    return parse(kind, text, where=str(path))
+
+
+def parse(kind: type[T], text: str, where: str = "settings") -> T:
+    """The settings in a JSON text. Raises SpecError that lists every fault in it."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{where}: not JSON: {error}") from error
+    faults: list[str] = []
+    value = _read(kind, data, "", faults)
+    if faults:
+        raise SpecError(f"{where}: " + "; ".join(faults))
+    return cast("T", value)
+
+
+def dump(settings: Any) -> str:
+    """The JSON text that `load` reads back."""
+    return json.dumps(_plain(settings), indent=2, sort_keys=True) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Like dataclasses.asdict, but leaves out what has its default: a reader sees what somebody decided."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if not _is_default(value, f.name)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def _is_default(value: Any, name: str) -> bool:
+    declared = next(f for f in fields(value) if f.name == name)
+    if declared.default is not MISSING:
+        return bool(getattr(value, name) == declared.default)
+    if declared.default_factory is not MISSING:
+        return bool(getattr(value, name) == declared.default_factory())
+    return False
+
+
+def _read(kind: Any, data: Any, path: str, faults: list[str]) -> Any:
+    reader = _reader(kind)
+    return reader(kind, data, path, faults)
+
+
+def _reader(kind: Any) -> Callable[[Any, Any, str, list[str]], Any]:
+    if is_dataclass(kind):
+        return _read_dataclass
+    return _READERS.get(get_origin(kind), _read_scalar)
+
+
+def _read_dataclass(kind: Any, data: Any, path: str, faults: list[str]) -> Any:
+    if not isinstance(data, dict):
+        faults.append(f"{path or 'it'} is {_named(data)}, not an object")
+        return None
+    hints = get_type_hints(kind)
+    known = {f.name: f for f in fields(kind)}
+    prefix = f"{path}." if path else ""
+    faults.extend(f"{prefix}{name} is not a setting" for name in data if name not in known)
+    faults.extend(f"{prefix}{name} is missing" for name, f in known.items() if name not in data and _needed(f))
+    before = len(faults)
+    values = {name: _read(hints[name], item, f"{prefix}{name}", faults) for name, item in data.items() if name in known}
+    complete = len(faults) == before and all(name in data or not _needed(f) for name, f in known.items())
+    return kind(**values) if complete else None
+
+
+def _needed(declared: Any) -> bool:
+    return declared.default is MISSING and declared.default_factory is MISSING
+
+
+def _read_tuple(kind: Any, data: Any, path: str, faults: list[str]) -> Any:
+    if not isinstance(data, list):
+        faults.append(f"{path} is {_named(data)}, not a list")
+        return ()
+    arguments = get_args(kind)
+    if arguments[-1] is Ellipsis:
+        return tuple(_read(arguments[0], item, f"{path}[{index}]", faults) for index, item in enumerate(data))
+    if len(data) != len(arguments):
+        faults.append(f"{path} has {len(data)} items, not {len(arguments)}")
+        return ()
+    pairs = zip(arguments, data, strict=True)
+    return tuple(_read(argument, item, f"{path}[{index}]", faults) for index, (argument, item) in enumerate(pairs))
+
+
+def _read_mapping(kind: Any, data: Any, path: str, faults: list[str]) -> Any:
+    if not isinstance(data, dict):
+        faults.append(f"{path} is {_named(data)}, not an object")
+        return {}
+    return {key: _read(get_args(kind)[1], item, f"{path}.{key}", faults) for key, item in data.items()}
+
+
+def _read_optional(kind: Any, data: Any, path: str, faults: list[str]) -> Any:
+    if data is None:
+        return None
+    return _read(next(a for a in get_args(kind) if a is not type(None)), data, path, faults)
+
+
+def _read_literal(kind: Any, data: Any, path: str, faults: list[str]) -> Any:
+    if data not in get_args(kind):
+        faults.append(f"{path} is {data!r}; it takes {', '.join(map(str, get_args(kind)))}")
+    return data
+
+
+def _read_scalar(kind: Any, data: Any, path: str, faults: list[str]) -> Any:
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
+        faults.append(f"{path} is {_named(data)}, not {kind.__name__}")
+    return data
+
+
+def _named(data: Any) -> str:
+    return "null" if data is None else type(data).__name__
+
+
+_READERS: dict[Any, Callable[[Any, Any, str, list[str]], Any]] = {
+    tuple: _read_tuple,
+    Mapping: _read_mapping,
+    get_origin(Mapping[str, str]): _read_mapping,
+    Union: _read_optional,
+    types.UnionType: _read_optional,
+    Literal: _read_literal,
+}

@@ -1,0 +1,251 @@
+"""What a source becomes on the broker: every name and every argument, as values. Reads nothing, changes nothing.
+
+The management API's paths and bodies are RabbitMQ's own (https://www.rabbitmq.com/docs/http-api-reference); declaring them
+twice changes nothing. Mutable settings are policies, everything that must hold is an argument.
+
+    exchange forebay.NS.NAME ──(routing key = queue name)──> forebay.NS.NAME.QUEUE ──> worker
+                             └──────────────────────────────> forebay.NS.NAME.dead          (dead letters)
+    exchange forebay.delay ──("30.QUEUE NAME")──> forebay.delay.30 ──(expired)──> exchange forebay.return ──> the queue
+                                                                     nobody bound ──> forebay.orphans
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import quote
+
+DEFAULT_QUEUE = "default"
+DEAD_QUEUE = "dead"  # a reserved queue name
+
+DELAY_EXCHANGE = "forebay.delay"
+RETURN_EXCHANGE = "forebay.return"
+ORPHANS = "forebay.orphans"  # the return exchange's alternate exchange, and the queue behind it
+
+# Seconds of the delay tiers. Each step is at most twice the one before, mostly one and a half times, so that rounding a
+# delay up to its tier never doubles it; the last is a day.
+TIERS: tuple[int, ...] = (
+    1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 90, 120, 180, 300, 450, 600, 900, 1200, 1800, 2700, 3600,
+    5400, 7200, 10800, 14400, 21600, 28800, 43200, 86400,
+)  # fmt: skip
+
+# How often the broker may hand out one message that no worker settled (a crash each time) before it dead-letters it.
+# RabbitMQ's own default since 4.0, set explicitly because older brokers have none.
+DELIVERY_LIMIT = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerObject:
+    """One declaration for the management API. `path` is relative to `/api/` and percent-encoded."""
+
+    kind: Literal["exchange", "queue", "binding", "policy", "user", "permission", "topic-permission"]
+    name: str
+    path: str
+    body: Mapping[str, object]
+    method: Literal["PUT", "POST"] = "PUT"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The broker names of one source. Namespaces and names hold no dots (the source model sees to it), so no two meet."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, source: str) -> "Names":
+        """The names of the source "namespace/name"."""
+        namespace, _, name = source.partition("/")
+        return cls(namespace, name)
+
+    @property
+    def exchange(self) -> str:
+        return f"forebay.{self.namespace}.{self.name}"
+
+    @property
+    def dead(self) -> str:
+        return self.queue(DEAD_QUEUE)
+
+    def queue(self, queue: str = DEFAULT_QUEUE) -> str:
+        """The queue's name; it is its routing key too, on the source's exchange."""
+        return f"forebay.{self.namespace}.{self.name}.{queue}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long dead letters are kept. What is None has no bound: nothing is dropped that nobody decided to drop."""
+
+    age_s: int | None = None
+    count: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTopology:
+    """What of a source decides its place on the broker."""
+
+    names: Names
+    queues: tuple[str, ...] = (DEFAULT_QUEUE,)
+    retention: Retention = field(default_factory=Retention)
+
+
+def tier_for(delay_s: float, tiers: Iterable[int] = TIERS) -> int:
+    """The seconds of the first tier that is no shorter than `delay_s`; the longest one where none is."""
+    ordered = sorted(tiers)
+    return next((tier for tier in ordered if tier >= delay_s), ordered[-1])
+
+
+def delay_key(tier: int, queue: str) -> str:
+    """The routing key that sends a message through the tier of so many seconds and back to `queue`."""
+    return f"{tier}.{queue}"
+
+
+def tier_queue(tier: int) -> str:
+    return f"{DELAY_EXCHANGE}.{tier}"
+
+
+def shared_objects(vhost: str, tiers: Iterable[int] = TIERS) -> list[BrokerObject]:
+    """What all sources of a virtual host share: the delay tiers, the way back, and the place for what has no way back."""
+    return [
+        _exchange(vhost, ORPHANS, "fanout"),
+        _queue(vhost, ORPHANS, {}),
+        _binding(vhost, ORPHANS, ORPHANS, ""),
+        # Without the alternate exchange one deleted source would stop the tier for all others (at-least-once
+        # dead-lettering holds on to what it can not route).
+        _exchange(vhost, RETURN_EXCHANGE, "topic", {"alternate-exchange": ORPHANS}),
+        # A topic exchange, because only there RabbitMQ checks routing keys against the user's rights: a worker can
+        # delay messages of its own source and of no other.
+        _exchange(vhost, DELAY_EXCHANGE, "topic"),
+        *(_queue(vhost, tier_queue(tier), _tier_arguments(tier)) for tier in tiers),
+        *(_binding(vhost, DELAY_EXCHANGE, tier_queue(tier), f"{tier}.#") for tier in tiers),
+        _dead_letter_policy(vhost, ORPHANS, Retention()),
+    ]
+
+
+def source_objects(vhost: str, source: SourceTopology) -> list[BrokerObject]:
+    """The exchange, queues, bindings and policy of one source, in the order in which they can be declared."""
+    names = source.names
+    queues = [names.queue(queue) for queue in source.queues]
+    return [
+        _exchange(vhost, names.exchange, "direct"),
+        # The policy comes before its queue, so that no dead letter ever meets a queue without it.
+        _dead_letter_policy(vhost, names.dead, source.retention),
+        _queue(vhost, names.dead, {}),
+        _binding(vhost, names.exchange, names.dead, names.dead),
+        *(_queue(vhost, queue, _source_queue_arguments(names)) for queue in queues),
+        *(_binding(vhost, names.exchange, queue, queue) for queue in queues),
+        *(_binding(vhost, RETURN_EXCHANGE, queue, f"*.{queue}") for queue in queues),
+    ]
+
+
+def ingest_user(vhost: str, names: Names, user: str, password: str) -> list[BrokerObject]:
+    """A user that can publish to the source's exchange and do nothing else."""
+    return [_user(user, password), _permission(vhost, user, write=f"^{re.escape(names.exchange)}$", read="^$")]
+
+
+def worker_user(vhost: str, names: Names, user: str, password: str) -> list[BrokerObject]:
+    """A user that can consume the source's queues, dead-letter into its exchange, and delay its own messages."""
+    exchange = re.escape(names.exchange)
+    return [
+        _user(user, password),
+        _permission(
+            vhost, user, write=f"^({exchange}|{re.escape(DELAY_EXCHANGE)})$", read=rf"^{exchange}\.[^.]+$"
+        ),
+        BrokerObject(
+            kind="topic-permission",
+            name=user,
+            path=f"topic-permissions/{_quote(vhost)}/{_quote(user)}",
+            body={"exchange": DELAY_EXCHANGE, "write": rf"^[0-9]+\.{exchange}\.[^.]+$", "read": "^$"},
+        ),
+    ]  # fmt: skip
+
+
+def _source_queue_arguments(names: Names) -> dict[str, object]:
+    # At-least-once dead-lettering needs reject-publish; there is no x-max-length, because a full queue would stop the
+    # shared tiers that feed it.
+    return {
+        "x-dead-letter-exchange": names.exchange,
+        "x-dead-letter-routing-key": names.dead,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+        "x-delivery-limit": DELIVERY_LIMIT,
+    }
+
+
+def _tier_arguments(tier: int) -> dict[str, object]:
+    return {
+        "x-message-ttl": tier * 1000,
+        "x-dead-letter-exchange": RETURN_EXCHANGE,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+
+
+def _dead_letter_policy(vhost: str, queue: str, retention: Retention) -> BrokerObject:
+    bounds = {
+        "message-ttl": None if retention.age_s is None else retention.age_s * 1000,
+        "max-length": retention.count,
+        "max-length-bytes": retention.bytes,
+    }
+    definition: dict[str, object] = {key: value for key, value in bounds.items() if value is not None}
+    # Reading dead letters hands them out and back again; without a (practically) infinite limit the broker would
+    # drop what was looked at 20 times.
+    definition["delivery-limit"] = 1_000_000_000
+    if len(definition) > 1:
+        definition["overflow"] = "drop-head"
+    return BrokerObject(
+        kind="policy",
+        name=queue,
+        path=f"policies/{_quote(vhost)}/{_quote(queue)}",
+        body={
+            "pattern": f"^{re.escape(queue)}$",
+            "definition": definition,
+            "priority": 10,
+            "apply-to": "queues",
+        },
+    )
+
+
+def _exchange(vhost: str, name: str, kind: str, arguments: Mapping[str, object] | None = None) -> BrokerObject:
+    return BrokerObject(
+        kind="exchange",
+        name=name,
+        path=f"exchanges/{_quote(vhost)}/{_quote(name)}",
+        body={"type": kind, "durable": True, "auto_delete": False, "arguments": dict(arguments or {})},
+    )
+
+
+def _queue(vhost: str, name: str, arguments: Mapping[str, object]) -> BrokerObject:
+    return BrokerObject(
+        kind="queue",
+        name=name,
+        path=f"queues/{_quote(vhost)}/{_quote(name)}",
+        body={"durable": True, "auto_delete": False, "arguments": {"x-queue-type": "quorum", **arguments}},
+    )
+
+
+def _binding(vhost: str, exchange: str, queue: str, key: str) -> BrokerObject:
+    return BrokerObject(
+        kind="binding",
+        name=f"{exchange} -> {queue}",
+        path=f"bindings/{_quote(vhost)}/e/{_quote(exchange)}/q/{_quote(queue)}",
+        body={"routing_key": key, "arguments": {}},
+        method="POST",
+    )
+
+
+def _user(user: str, password: str) -> BrokerObject:
+    return BrokerObject(kind="user", name=user, path=f"users/{_quote(user)}", body={"password": password, "tags": ""})
+
+
+def _permission(vhost: str, user: str, *, write: str, read: str) -> BrokerObject:
+    return BrokerObject(
+        kind="permission",
+        name=user,
+        path=f"permissions/{_quote(vhost)}/{_quote(user)}",
+        body={"configure": "^$", "write": write, "read": read},
+    )
+
+
+def _quote(text: str) -> str:
+    return quote(text, safe="")
