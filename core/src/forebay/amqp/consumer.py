@@ -1,0 +1,145 @@
+"""Consumes one queue: hands each message to its owner, and acknowledges what the owner says is done.
+
+An acknowledge only counts on the channel that delivered: what a former connection delivered is dropped silently, the
+broker hands it out again.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.channel import Channel
+
+from forebay.amqp import frames
+from forebay.amqp.link import Link, resolve
+from forebay.amqp.writer import FrameWriter
+
+
+class Message:
+    """One delivery by the broker. Exactly one of `ack` and `reject` is due; the broker waits half an hour at most."""
+
+    __slots__ = ("_consumer", "_generation", "body", "delivery_tag", "properties", "redelivered", "routing_key")
+
+    def __init__(self, consumer: "Consumer", generation: int, method: Any, properties: Any, body: bytes) -> None:
+        self._consumer = consumer
+        self._generation = generation
+        self.delivery_tag: int = method.delivery_tag
+        self.redelivered: bool = method.redelivered
+        self.routing_key: str = method.routing_key
+        self.properties = properties
+        self.body = body
+
+    @property
+    def message_id(self) -> str | None:
+        return self.properties.message_id  # type: ignore[no-any-return]
+
+    @property
+    def content_type(self) -> str | None:
+        return self.properties.content_type  # type: ignore[no-any-return]
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        return self.properties.headers or {}
+
+    def ack(self) -> None:
+        """It is settled: the broker may forget it."""
+        self._consumer._ack(self._generation, self.delivery_tag)  # noqa: SLF001
+
+    def reject(self, *, requeue: bool = True) -> None:
+        """Give it back (it counts towards the delivery limit), or let the broker dead-letter it."""
+        self._consumer._reject(self._generation, self.delivery_tag, requeue=requeue)  # noqa: SLF001
+
+
+class Consumer:
+    """A consumer of one queue over a link of its own.
+
+    `on_message` is called on the loop for each delivery, at most `prefetch` of which are open at a time. After a loss of
+    the connection deliveries begin anew; `generation` counts them.
+    """
+
+    def __init__(
+        self,
+        url: Callable[[], str],
+        *,
+        name: str,
+        queue: str,
+        prefetch: int,
+        on_message: Callable[[Message], None],
+    ) -> None:
+        self.link = Link(url, name, self)
+        self.generation = 0
+        self._queue = queue
+        self._prefetch = prefetch
+        self._on_message = on_message
+        self._writer: FrameWriter | None = None
+        self._tag: str | None = None
+        self._wanted = True
+        self._cancelled: asyncio.Future[None] | None = None
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the broker has this consumer registered."""
+        return self._writer is not None and self._tag is not None
+
+    async def run(self) -> None:
+        """Consume until cancelled."""
+        await self.link.run()
+
+    async def stop_consuming(self, within_s: float = 2.0) -> None:
+        """Take no more messages; what was delivered can still be settled."""
+        self._wanted = False
+        channel, tag = self.link.channel, self._tag
+        if channel is None or tag is None or not channel.is_open:
+            return
+        self._tag = None
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        channel.basic_cancel(tag, callback=lambda _: resolve(done, None))
+        await asyncio.wait({done}, timeout=within_s)
+
+    def resume_consuming(self) -> None:
+        """Take messages again after `stop_consuming`."""
+        self._wanted = True
+        if self.link.channel is not None and self._writer is not None and self._tag is None:
+            self._consume(self.link.channel)
+
+    # ------------------------------------------------------------------------------------ what the link tells
+
+    def on_up(self, connection: AsyncioConnection, channel: Channel) -> None:
+        self.generation += 1
+        self._writer = FrameWriter(connection)
+        channel.add_on_cancel_callback(
+            lambda _: self.link.recycle("the broker cancelled the consumer (is the queue gone?)")
+        )
+        channel.basic_qos(prefetch_count=self._prefetch)
+        if self._wanted:
+            self._consume(channel)
+
+    def on_down(self, reason: str) -> None:  # noqa: ARG002  # the link keeps the reason
+        self._writer = None
+        self._tag = None
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        """Alarms do not concern consumers."""
+
+    def _consume(self, channel: Channel) -> None:
+        generation = self.generation
+
+        def deliver(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            self._on_message(Message(self, generation, method, properties, body))
+
+        def registered(frame: Any) -> None:
+            self._tag = frame.method.consumer_tag
+
+        channel.basic_consume(self._queue, deliver, callback=registered)
+
+    # ------------------------------------------------------------------------------------ what the owner says
+
+    def _ack(self, generation: int, tag: int) -> None:
+        if generation == self.generation and self._writer is not None and self.link.channel is not None:
+            self._writer.write(frames.ack_frame(self.link.channel.channel_number, tag))
+
+    def _reject(self, generation: int, tag: int, *, requeue: bool) -> None:
+        if generation == self.generation and self._writer is not None and self.link.channel is not None:
+            self._writer.flush()
+            self.link.channel.basic_reject(tag, requeue=requeue)

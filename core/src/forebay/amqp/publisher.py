@@ -1,0 +1,216 @@
+"""Confirmed publishes: every message ends in exactly one Outcome, and CONFIRMED means that the broker has it for good.
+
+Every publish is mandatory and persistent. An unroutable message comes back *before* its confirm, on the same channel
+(https://www.rabbitmq.com/docs/publishers#unroutable): so the return is remembered and the decision falls at the confirm.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.channel import Channel
+from pika.spec import Basic
+
+from forebay.amqp import frames
+from forebay.amqp.link import Link, resolve
+from forebay.amqp.writer import FrameWriter
+from forebay.envelope import AmqpMessage
+from forebay.errors import Busy, Rejected, Unavailable
+
+
+class Outcome(enum.Enum):
+    """How a publish ended. Only CONFIRMED is a yes; of all others but UNROUTABLE the message may be in the queue all the same."""
+
+    CONFIRMED = "confirmed"
+    UNROUTABLE = "unroutable"  # no queue is bound; the broker kept nothing
+    REFUSED = "refused"  # the broker said no (a full queue, a failing one)
+    TIMEOUT = "timeout"  # no confirm in time
+    DISCONNECTED = "disconnected"  # the connection was lost before the confirm
+    BLOCKED = "blocked"  # memory or disk alarm of the broker
+    DOWN = "down"  # there is no connection now
+    BUSY = "busy"  # our own bound on what is in flight
+
+
+Done = Callable[[Outcome], None]
+
+
+@dataclass(slots=True)
+class _Pending:
+    done: Done
+    size: int
+    expires: float  # loop time
+    message_id: bytes
+
+
+class Publisher:
+    """Publishes to RabbitMQ over one link of its own (a blocked publisher must not stop a consumer).
+
+    `done` is called exactly once for each publish, possibly before `send` returns. `in_flight` and `in_flight_bytes`
+    count what waits for its confirm; at the bounds a publish ends as BUSY at once, because pika's own buffer has no bound.
+    """
+
+    def __init__(
+        self,
+        url: Callable[[], str],
+        *,
+        name: str,
+        confirm_s: float = 5.0,
+        max_in_flight: int = 2_000,
+        max_in_flight_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        self.link = Link(url, name, self)
+        self.in_flight_bytes = 0
+        self._confirm_s = confirm_s
+        self._max_in_flight = max_in_flight
+        self._max_bytes = max_in_flight_bytes
+        self._pending: dict[int, _Pending] = {}
+        self._returned: set[bytes] = set()
+        self._next_tag = 1
+        self._writer: FrameWriter | None = None
+        self.frame_max = 131_072
+        self.channel_number = 1
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._pending)
+
+    @property
+    def obstacle(self) -> Outcome | None:
+        """Why a publish would end at once without a try, None if it would be tried."""
+        if self._writer is None:
+            return Outcome.DOWN
+        if self.link.blocked:
+            return Outcome.BLOCKED
+        if len(self._pending) >= self._max_in_flight or self.in_flight_bytes >= self._max_bytes:
+            return Outcome.BUSY
+        return None
+
+    async def run(self) -> None:
+        """Keep the link and the clock of the confirms, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.link.run())
+            group.create_task(self._watch_clock())
+
+    def send(self, publish: bytes, message_id: bytes, size: int, done: Done) -> None:
+        """Publish prepared frames (`forebay.amqp.frames`); `done` hears the outcome."""
+        obstacle = self.obstacle
+        if obstacle is not None:
+            done(obstacle)
+            return
+        assert self._writer is not None
+        self._pending[self._next_tag] = _Pending(done, size, self._loop.time() + self._confirm_s, message_id)
+        self._next_tag += 1
+        self.in_flight_bytes += size
+        self._writer.write(publish)
+
+    async def publish(self, exchange: str, routing_key: str, message: AmqpMessage) -> None:
+        """Publish and wait for the confirm.
+
+        Raises Rejected if no queue is bound, Busy at our own bound, Unavailable for everything that time may heal.
+        """
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
+        publish = self.encode(exchange, routing_key, message)
+        self.send(publish, message.message_id.encode(), len(message.body), lambda outcome: resolve(answer, outcome))
+        outcome = await answer
+        if outcome is Outcome.UNROUTABLE:
+            raise Rejected(f"no queue is bound to exchange {exchange} with key {routing_key}")
+        if outcome is Outcome.BUSY:
+            raise Busy("too many publishes are waiting for their confirms")
+        if outcome is not Outcome.CONFIRMED:
+            raise Unavailable(f"the broker did not confirm the message ({outcome.value})")
+
+    def encode(self, exchange: str, routing_key: str, message: AmqpMessage) -> bytes:
+        """The frames of a message with any headers of str and int."""
+        items = [
+            frames.int_item(name.encode(), value)
+            if isinstance(value, int)
+            else frames.text_item(name.encode(), value if isinstance(value, bytes) else str(value).encode())
+            for name, value in message.headers.items()
+        ]
+        return frames.method_frame(
+            self.channel_number, exchange.encode(), routing_key.encode()
+        ) + frames.content_frames(
+            self.channel_number,
+            content_type=None if message.content_type is None else message.content_type.encode()[: frames.MAX_SHORT],
+            table=b"".join(items),
+            message_id=message.message_id.encode()[: frames.MAX_SHORT],
+            timestamp=message.timestamp,
+            app_id=message.app_id.encode(),
+            body=message.body,
+            frame_max=self.frame_max,
+        )
+
+    # ------------------------------------------------------------------------------------ what the link tells
+
+    def on_up(self, connection: AsyncioConnection, channel: Channel) -> None:
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._open(connection, channel))
+
+    def on_down(self, reason: str) -> None:  # noqa: ARG002  # the link keeps the reason
+        self._writer = None
+        self._fail_all(Outcome.DISCONNECTED)
+
+    def on_blocked(self, *, blocked: bool) -> None:
+        if blocked:
+            self._fail_all(Outcome.BLOCKED)
+
+    def _open(self, connection: AsyncioConnection, channel: Channel) -> None:
+        self._pending.clear()
+        self._returned.clear()
+        self.in_flight_bytes = 0
+        self._next_tag = 1
+        self.channel_number = channel.channel_number
+        self.frame_max = connection.params.frame_max or self.frame_max
+        self._writer = FrameWriter(connection)
+
+    # ------------------------------------------------------------------------------------ what the broker answers
+
+    def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+        self._returned.add(str(properties.message_id).encode())
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        outcome = Outcome.CONFIRMED if isinstance(method, Basic.Ack) else Outcome.REFUSED
+        if not method.multiple:
+            self._finish(method.delivery_tag, outcome)
+            return
+        last = method.delivery_tag
+        covered = []
+        for tag in self._pending:  # in the order of publishing, so the first one beyond ends it
+            if tag > last:
+                break
+            covered.append(tag)
+        for tag in covered:
+            self._finish(tag, outcome)
+
+    def _finish(self, tag: int, outcome: Outcome) -> None:
+        pending = self._pending.pop(tag, None)
+        if pending is None:
+            return  # its time was over already
+        self.in_flight_bytes -= pending.size
+        if self._returned and pending.message_id in self._returned:
+            self._returned.discard(pending.message_id)
+            outcome = Outcome.UNROUTABLE
+        pending.done(outcome)
+
+    def _fail_all(self, outcome: Outcome) -> None:
+        pending, self._pending = self._pending, {}
+        self._returned.clear()
+        self.in_flight_bytes = 0
+        for one in pending.values():
+            one.done(outcome)
+
+    async def _watch_clock(self) -> None:
+        while True:
+            await asyncio.sleep(min(0.25, self._confirm_s / 4))
+            now = self._loop.time()
+            overdue = [tag for tag, pending in self._pending.items() if pending.expires <= now]
+            for tag in overdue:
+                self._finish(tag, Outcome.TIMEOUT)
+            if overdue:
+                # A channel that owes a confirm is not trusted with more: a fresh one starts clean.
+                self.link.recycle(f"no confirm within {self._confirm_s:g} s")

@@ -1,0 +1,68 @@
+"""Writes prepared frames to pika's connection, all frames of one loop turn in one system call.
+
+This is the only place that reaches below pika's public face; `check_pika` refuses a version it was not tried with.
+"""
+
+import asyncio
+import socket
+from typing import Any
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+
+TRIED_WITH = "1.4."
+
+
+def check_pika() -> None:
+    """Raises RuntimeError for a pika whose inside may differ from what `FrameWriter` relies on."""
+    if not pika.__version__.startswith(TRIED_WITH):
+        raise RuntimeError(
+            f"pika {pika.__version__} was not tried with Forebay's prepared frames; install pika {TRIED_WITH}x"
+        )
+
+
+class FrameWriter:
+    """Joins what is written within one turn of the loop."""
+
+    def __init__(self, connection: AsyncioConnection) -> None:
+        check_pika()
+        self._connection = connection
+        self._transport: Any = connection._transport  # noqa: SLF001
+        # Over TLS pika's transport must do the writing; a plain socket is tried directly first, which saves the
+        # registration of a writer with the selector for each turn.
+        sock = self._transport._sock  # noqa: SLF001
+        self._socket: socket.socket | None = sock if type(sock) is socket.socket else None
+        self._loop = asyncio.get_running_loop()
+        self._chunks: list[bytes] = []
+
+    def write(self, frames: bytes) -> None:
+        """Write complete frames; they leave when the present turn of the loop ends."""
+        if not self._chunks:
+            self._loop.call_soon(self.flush)
+        self._chunks.append(frames)
+
+    def flush(self) -> None:
+        """Send what is there. Does nothing on a connection that is gone: its tenant hears of that by `on_down`."""
+        if not self._chunks or not self._connection.is_open:
+            self._chunks.clear()
+            return
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self._connection.bytes_sent += len(data)
+        rest = data[self._send(data) :] if self._socket is not None else data
+        if rest:
+            self._connection._adapter_emit_data(rest)  # noqa: SLF001
+
+    def buffered(self) -> int:
+        """Bytes that the socket did not take yet."""
+        return int(self._transport.get_write_buffer_size())
+
+    def _send(self, data: bytes) -> int:
+        if self._socket is None or self.buffered():
+            return 0
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            return 0  # pika's own write meets the same error and closes the connection in its own way
