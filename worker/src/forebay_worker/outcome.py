@@ -1,0 +1,61 @@
+"""How one delivery attempt can end, as values. Destinations make them, `retry` decides on them."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The destination took it."""
+
+    status: int | None = None  # of the HTTP answer, None from a handler
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The destination answered, and the answer is not a 2xx."""
+
+    status: int
+    error: str
+    retry_after: float | None = None  # seconds from the answer on, as the destination asks for; not capped yet
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """There was no answer: no address, no connection, no TLS, nothing in time, or nothing that is HTTP."""
+
+    error: str
+    cause: Literal["dns", "blocked", "connect", "tls", "timeout", "protocol", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The handler raised, or did not end in time."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAsked:
+    """The handler wants it again."""
+
+    after: float | None = None  # seconds; None leaves it to the policy
+    error: str = "the handler asked for a retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The handler wants nothing more of it: settled without a dead letter."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """It can never be delivered: a dead letter, whatever the policy says."""
+
+    reason: str  # the bounded word of the dead letter
+    error: str
+
+
+Outcome: TypeAlias = Delivered | Refused | Unreachable | Failed | RetryAsked | Dropped | Buried
