@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""Builds what the tests and benches need beside Forebay itself, once, into a cache outside the tree.
+
+    python3 tools/build.py NAME…     prints the path of each, one a line; progress goes to stderr
+    python3 tools/build.py --list    what there is
+
+A thing's place in the cache is named by a hash of its inputs, so a changed source is built anew and an unchanged one is
+there at once. Any number of processes may ask at the same time: one builds, the others wait for it. The cache is
+$FOREBAY_CACHE, or forebay/ in $XDG_CACHE_HOME or ~/.cache; deleting it costs nothing but time.
+
+Needs only Python's standard library; Go or Java and Maven only for what is not in the cache yet. Linux.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parent.parent
+KEPT = 3  # builds of one thing that stay in the cache
+SETUP = "run `tools/setup bench`"
+
+
+class BuildError(Exception):
+    """A thing could not be built; the text says in one line why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoCommand:
+    """A command of this tree's own Go module."""
+
+    package: str  # relative to bench/
+
+    about = "our own, from bench/"
+
+    def inputs(self) -> list[Path]:
+        module = TREE / "bench"
+        sources = sorted((module / self.package).glob("*.go"))
+        return [module / "go.mod", module / "go.sum", *sources]
+
+    def build(self, target: Path) -> None:
+        _run(["go", "build", "-trimpath", "-o", str(target), f"./{self.package}"], TREE / "bench")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoModule:
+    """A command of somebody else's Go module, at a fixed version; Go's checksum database vouches for its bytes."""
+
+    package: str
+    version: str
+
+    @property
+    def about(self) -> str:
+        return f"{self.package} {self.version}"
+
+    def inputs(self) -> list[Path]:
+        return []
+
+    def build(self, target: Path) -> None:
+        # In a module of our own, because `go install` refuses modules with replace directives.
+        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
+            place = Path(folder)
+            (place / "go.mod").write_text("module build\n\ngo 1.24\n")
+            _run(["go", "get", f"{self.package}@{self.version}"], place)
+            _run(["go", "build", "-trimpath", "-o", str(target), self.package], place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jars:
+    """A Maven artifact with all it needs at run time: a folder for `java -cp 'FOLDER/*'`."""
+
+    group: str
+    artifact: str
+    version: str
+
+    @property
+    def about(self) -> str:
+        return f"{self.group}:{self.artifact} {self.version}"
+
+    def inputs(self) -> list[Path]:
+        return []
+
+    def build(self, target: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
+            (Path(folder) / "pom.xml").write_text(_POM.format(**asdict(self)))
+            goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+            _run(["mvn", "-q", "-B", goal, "-DincludeScope=runtime", f"-DoutputDirectory={target}"], Path(folder))
+
+
+_POM = """\
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>dev.forebay</groupId><artifactId>jars</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>
+  </dependencies>
+</project>
+"""
+
+Recipe = GoCommand | GoModule | Jars
+
+RECIPES: dict[str, Recipe] = {
+    "load": GoCommand(package="load"),
+    "go-ingest": GoCommand(package="peers/go-ingest"),
+    "go-worker": GoCommand(package="peers/go-worker"),
+    "toxiproxy-server": GoModule(package="github.com/Shopify/toxiproxy/v2/cmd/server", version="v2.5.0"),
+    "knative-ingress": GoModule(package="knative.dev/eventing-rabbitmq/cmd/ingress", version="v0.46.0"),
+    "perf-test": Jars(group="com.rabbitmq", artifact="perf-test", version="2.22.1"),
+}
+
+
+def built(name: str) -> Path:
+    """The path of a built thing, which is built now if it has to be. Raises BuildError."""
+    recipe = RECIPES[name]
+    place = cache() / f"{name}-{_key(recipe)}"
+    if place.exists():
+        os.utime(place, follow_symlinks=False)  # used: stays longest
+    else:
+        with _locked(name):
+            if not place.exists():  # nobody built it while we waited
+                _build(name, recipe, place)
+                _prune(name, place)
+    return place / name
+
+
+def cache() -> Path:
+    """The folder that everything is built into."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("FOREBAY_CACHE") or Path(base) / "forebay") / "build"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _key(recipe: Recipe) -> str:
+    digest = hashlib.sha256(json.dumps([type(recipe).__name__, asdict(recipe), os.uname().machine]).encode())
+    for path in recipe.inputs():
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(TREE)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Hold the thing's lock; the kernel lets go of it however we end."""
+    with (cache() / f".{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"waits for another process that builds {name}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(name: str, recipe: Recipe, place: Path) -> None:
+    """Build aside, then rename: what stands at its place is whole."""
+    began = time.monotonic()
+    _say(f"builds {name} ({recipe.about}); the first time it downloads, which can take minutes")
+    aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache()))
+    try:
+        recipe.build(aside / name)
+        aside.rename(place)
+    except BuildError as error:
+        raise BuildError(f"{name}: {error}") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    _say(f"built {name} in {time.monotonic() - began:.0f} s")
+
+
+def _prune(name: str, newest: Path) -> None:
+    key_length = len(newest.name) - len(name) - 1
+    builds = [p for p in cache().glob(f"{name}-*") if len(p.name) == len(name) + 1 + key_length and p != newest]
+    for stale in sorted(builds, key=lambda p: p.stat().st_mtime, reverse=True)[KEPT - 1 :]:
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+_REMEDIES = {
+    "go": f"no Go on this machine: {SETUP}, or install Go 1.24 or newer",
+    "mvn": f"no Maven on this machine: {SETUP}, or apt-get install maven",
+    "java": f"no Java on this machine: {SETUP}, or apt-get install default-jre-headless",
+}
+
+
+def _run(command: list[str], where: Path) -> None:
+    """Run a tool quietly. Raises BuildError with the remedy if it is missing, with its last words if it fails."""
+    for tool in ("java", "mvn") if command[0] == "mvn" else command[:1]:
+        if shutil.which(tool) is None:
+            raise BuildError(_REMEDIES[tool])
+    process = subprocess.run(  # noqa: S603 - our own command lines
+        command,
+        cwd=where,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if process.returncode:
+        sys.stderr.write(process.stdout[-4000:])
+        last = (process.stdout.strip().splitlines() or ["it said nothing"])[-1].strip()
+        raise BuildError(f"`{' '.join(command[:3])}` failed (its output is above): {last[:200]}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"build: {text}\n")
+
+
+def main() -> int:
+    """The command line. Exit status 1: something could not be built; 2: wrong usage."""
+    parser = argparse.ArgumentParser(description="Build what tests and benches need, and print where it is.")
+    parser.add_argument("name", nargs="*", help=f"any of: {', '.join(RECIPES)}")
+    parser.add_argument("--list", action="store_true", help="list what there is, and where it comes from")
+    given = parser.parse_args()
+    if given.list:
+        sys.stdout.writelines(f"{name:18} {recipe.about}\n" for name, recipe in RECIPES.items())
+        return 0
+    if unknown := [name for name in given.name if name not in RECIPES]:
+        parser.error(f"unknown: {', '.join(unknown)}; there is {', '.join(RECIPES)}")
+    try:
+        for name in given.name:
+            sys.stdout.write(f"{built(name)}\n")
+            sys.stdout.flush()
+    except BuildError as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
