@@ -1,0 +1,212 @@
+"""What of a source only a cluster can give: resources, pods, scaling, routes, monitoring."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from typing_extensions import override
+
+from forebay.source.model import Later, Part, Problem, cel
+from forebay.source.values import Line, Namespace, ObjectName, Shape, Span, Text
+
+LabelKey = Annotated[
+    str,
+    Shape(
+        r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?",
+        "a label's key such as team or example.com/team",
+        317,
+    ),
+]
+LabelValue = Annotated[
+    str,
+    Shape(
+        r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?",
+        "a label's value of letters, digits, -, _ and dots",
+        63,
+        shortest=0,
+    ),
+]
+Amount = Annotated[
+    str, Shape(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "a quantity in quotes, such as '250m' or '64Mi'", 20)
+]
+EnvName = Annotated[str, Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name: letters, digits and _", 128)]
+# Kubernetes' own types, which its API server checks where they arrive: in the pods.
+KubernetesObject = dict[str, Any]
+
+
+class Resources(Part):
+    """CPU and memory of a container."""
+
+    requests: dict[LabelKey, Amount] | None = Field(
+        default=None, max_length=16, description="What is set aside: cpu, memory, ephemeral-storage."
+    )
+    limits: dict[LabelKey, Amount] | None = Field(default=None, max_length=16, description="What is not exceeded.")
+
+
+class EnvVar(Part):
+    """One environment variable of a container; never a secret."""
+
+    name: EnvName = Field(description="Name of the variable. Those that begin with FOREBAY_ are Forebay's own.")
+    value: Text = Field(default="", description="Its value.")
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        if self.name.startswith("FOREBAY_"):
+            yield Problem(("name",), f"{self.name} is one of Forebay's own", "set what it stands for in the spec")
+
+
+class PodTemplate(Part):
+    """What is added to pods. What keeps them safe (user, capabilities, file system) is not for changing."""
+
+    labels: dict[LabelKey, LabelValue] | None = Field(default=None, max_length=32, description="Labels of the pods.")
+    annotations: dict[LabelKey, Text] | None = Field(
+        default=None, max_length=32, description="Annotations of the pods."
+    )
+    node_selector: dict[LabelKey, LabelValue] | None = Field(
+        default=None, max_length=32, description="Labels of nodes to run on."
+    )
+    tolerations: tuple[KubernetesObject, ...] = Field(
+        default=(), max_length=32, description="Taints that are tolerated."
+    )
+    affinity: KubernetesObject | None = Field(default=None, description="Where pods go, in Kubernetes' own terms.")
+    topology_spread_constraints: tuple[KubernetesObject, ...] = Field(
+        default=(),
+        max_length=8,
+        description="How pods are spread. Default: over nodes and zones, as far as that can be had.",
+    )
+    priority_class_name: ObjectName | None = Field(default=None, description="Name of a PriorityClass.")
+    runtime_class_name: ObjectName | None = Field(default=None, description="Name of a RuntimeClass.")
+    service_account_name: ObjectName | None = Field(
+        default=None, description="A ServiceAccount of your own, for a handler that needs rights. Its token is mounted."
+    )
+    image_pull_secrets: tuple[ObjectName, ...] = Field(
+        default=(), max_length=8, description="Names of Secrets to pull images with, besides the operator's."
+    )
+    env: tuple[EnvVar, ...] = Field(default=(), max_length=64, description="Environment variables.")
+    volumes: tuple[KubernetesObject, ...] = Field(
+        default=(), max_length=16, description="Volumes, in Kubernetes' own terms."
+    )
+    volume_mounts: tuple[KubernetesObject, ...] = Field(
+        default=(), max_length=16, description="Where these volumes appear."
+    )
+
+
+class Autoscaling(Part):
+    """How many processes run, by load."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(("self.minReplicas <= self.maxReplicas", "minReplicas is more than maxReplicas"))
+    )
+
+    min_replicas: int = Field(default=1, ge=0, le=100, description="Never fewer than these. Workers can go down to 0.")
+    max_replicas: int = Field(default=10, ge=1, le=1000, description="Never more than these.")
+    target_cpu_percent: int | None = Field(
+        default=None, ge=1, le=100, description="CPU to aim for, in percent of what is requested."
+    )
+    target_requests_per_second: int | None = Field(
+        default=None, ge=1, le=100_000, description="Webhooks a second and process to aim for."
+    )
+    target_queue_length: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Waiting webhooks a process to aim for."
+    )
+    cooldown: Annotated[float, Span("0s", "1h")] = Field(
+        default=300.0, description="How long load stays low before processes go."
+    )
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        if self.min_replicas > self.max_replicas:
+            yield Problem(("minReplicas",), "more than maxReplicas", "lower it, or raise maxReplicas")
+
+
+class ParentRef(Part):
+    """A Gateway or ListenerSet that takes the traffic in."""
+
+    name: ObjectName = Field(description="Its name.")
+    namespace: Namespace | None = Field(default=None, description="Its namespace. Default: the source's own.")
+    kind: Literal["Gateway", "ListenerSet"] = Field(default="Gateway", description="Its kind.")
+    section_name: ObjectName | None = Field(default=None, description="Name of one of its listeners. Default: all.")
+
+
+class HttpRoute(Part):
+    """An HTTPRoute of Gateway API."""
+
+    parent_refs: tuple[ParentRef, ...] = Field(min_length=1, max_length=8, description="Gateways to attach to.")
+    hostnames: tuple[ObjectName, ...] = Field(
+        default=(), max_length=16, description="Host names. Default: the gateway's."
+    )
+    annotations: dict[LabelKey, Text] | None = Field(
+        default=None, max_length=32, description="Annotations of the HTTPRoute."
+    )
+
+
+class IngressTls(Part):
+    """TLS of an Ingress."""
+
+    secret_name: ObjectName = Field(description="Name of the Secret with the certificate.")
+
+
+class IngressRoute(Part):
+    """A Kubernetes Ingress."""
+
+    class_name: ObjectName | None = Field(default=None, description="Name of the IngressClass. Default: the cluster's.")
+    host: ObjectName = Field(description="Host name.")
+    tls: IngressTls | None = Field(default=None, description="TLS. None: plain HTTP.")
+    annotations: dict[LabelKey, Text] | None = Field(
+        default=None, max_length=32, description="Annotations of the Ingress."
+    )
+
+
+class Expose(Part):
+    """How the endpoint is reached from outside the cluster. Empty: not at all, only by its Service."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(("!(has(self.httpRoute) && has(self.ingress))", "give httpRoute or ingress, not both"))
+    )
+
+    http_route: HttpRoute | None = Field(default=None, description="By an HTTPRoute of Gateway API.")
+    ingress: IngressRoute | None = Field(default=None, description="By a Kubernetes Ingress.")
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        if self.http_route and self.ingress:
+            yield Problem(("ingress",), "give httpRoute or ingress, not both", "keep one of them")
+
+
+class Alerts(Part):
+    """When to call somebody."""
+
+    state: Literal["Enabled", "Disabled"] = Field(default="Enabled", description="Whether there are alerts at all.")
+    refused_percent: int = Field(default=5, ge=1, le=100, description="Share of webhooks that are not answered 2xx.")
+    dead_letters: int = Field(default=1, ge=1, le=1_000_000, description="Dead letters that are waiting.")
+    oldest_age: Annotated[float, Span("1m", "30d")] = Field(
+        default=900.0, description="Age of the oldest waiting webhook."
+    )
+    silence: Annotated[float, Span("1m", "30d")] | None = Field(
+        default=None, description="No webhook for so long. None: no alert."
+    )
+    labels: dict[LabelKey, LabelValue] | None = Field(
+        default=None, max_length=16, description="Labels of each alert, for routing it."
+    )
+    runbook_url: Line | None = Field(default=None, description="Where runbooks are. Default: Forebay's own.")
+
+
+class Dashboard(Part):
+    """A dashboard for Grafana."""
+
+    state: Literal["Enabled", "Disabled"] = Field(default="Enabled", description="Whether there is one.")
+    folder: Line | None = Field(default=None, description="Folder it appears in.")
+
+
+class Monitoring(Part):
+    """How the source is watched."""
+
+    labels: dict[LabelKey, LabelValue] | None = Field(
+        default=None,
+        max_length=16,
+        description="Labels of the PodMonitor, by which Prometheus selects it (release: …).",
+    )
+    alerts: Annotated[Alerts | None, Later("alert on the metrics of docs/reference/metrics.md yourself")] = Field(
+        default=None, description="When to call somebody."
+    )
+    dashboard: Annotated[Dashboard | None, Later()] = Field(default=None, description="A dashboard for Grafana.")

@@ -1,0 +1,178 @@
+"""The part of a source that faces the provider: the endpoint, its limits, and how it knows who is calling."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from typing_extensions import override
+
+from forebay.source.cluster import Autoscaling, Expose, PodTemplate, Resources
+from forebay.source.model import Later, Part, Problem, cel
+from forebay.source.values import Bytes, HeaderName, HeaderValue, JsonPath, Line, Shape, Span, Text
+from forebay.source.verification import Verification
+
+MethodName = Literal["POST", "PUT", "PATCH", "DELETE", "GET"]
+ContentType = Annotated[
+    str, Shape(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*", "a media type such as application/json", 127)
+]
+Path = Annotated[
+    str,
+    Shape(
+        r"/([A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*/?)*",
+        "a path that starts with /, such as /github",
+        200,
+    ),
+]
+
+
+class Header(Part):
+    """One header."""
+
+    name: HeaderName = Field(description="Name of the header.")
+    value: HeaderValue = Field(description="Value of the header; never a secret.")
+
+
+class Challenge(Part):
+    """A handshake by which a provider makes sure that the endpoint is ours."""
+
+    type: Literal["Slack", "Zoom", "Meta", "MicrosoftGraph", "Okta", "Dropbox", "CloudEvents", "EventGrid"] = Field(
+        description="Whose handshake is answered."
+    )
+
+
+class Deduplication(Part):
+    """Drops a webhook that came before."""
+
+    key: Literal["DeliveryID", "Header", "JSONPath", "Body"] = Field(
+        default="DeliveryID", description="What two are the same by."
+    )
+    header: HeaderName | None = Field(default=None, description="The header, for key Header.")
+    json_path: JsonPath | None = Field(default=None, description="The path into the body, for key JSONPath.")
+    window: Annotated[float, Span("1m", "30d")] = Field(
+        default=86400.0, description="How long a webhook is remembered."
+    )
+
+
+class Response(Part):
+    """What an accepted webhook is answered."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(("self.status != 204 || !has(self.body) || self.body == ''", "status 204 has no body"))
+    )
+
+    status: int = Field(
+        default=202, ge=200, le=299, description="Status of the answer. Providers take any 2xx for success."
+    )
+    body: Text = Field(default="", description="Body of the answer, for providers that ask for a certain one.")
+    content_type: Line = Field(default="text/plain; charset=utf-8", description="Content type of the body.")
+    headers: tuple[Header, ...] = Field(default=(), max_length=16, description="Further headers of the answer.")
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        if self.status == 204 and self.body:
+            yield Problem(("body",), "status 204 has no body", "leave the body out, or answer 200")
+
+
+class RateLimit(Part):
+    """A rate that is not exceeded on average."""
+
+    requests: int = Field(ge=1, le=1_000_000, description="So many …")
+    per: Annotated[float, Span("1s", "1d")] = Field(default=1.0, description="… in this time.")
+    burst: int | None = Field(default=None, ge=1, le=1_000_000, description="So many at once. Default: requests.")
+
+
+class Limits(Part):
+    """Bounds on what a stranger can make one endpoint process hold."""
+
+    header_bytes: Annotated[int, Bytes("1Ki", "256Ki")] = Field(
+        default=32 * 1024, description="All headers of a request."
+    )
+    header_count: int = Field(default=100, ge=8, le=1000, description="Headers of a request.")
+    connections: int = Field(
+        default=10_000, ge=1, le=100_000, description="Open connections; more wait to be accepted."
+    )
+    in_flight: int = Field(
+        default=2_000, ge=1, le=100_000, description="Webhooks published and not yet confirmed; more get 503."
+    )
+    in_flight_bytes: Annotated[int, Bytes("1Mi", "4Gi")] = Field(
+        default=64 * 1024**2, description="Bodies published and not yet confirmed; more get 503."
+    )
+    reading_bytes: Annotated[int, Bytes("1Mi", "4Gi")] = Field(
+        default=128 * 1024**2, description="Bodies being received, of all connections together; more get 503."
+    )
+    first_byte_timeout: Annotated[float, Span("100ms", "5m")] = Field(
+        default=10.0, description="From the connection to the first byte of a request."
+    )
+    headers_timeout: Annotated[float, Span("100ms", "5m")] = Field(
+        default=10.0, description="From the first byte of a request to the end of its headers."
+    )
+    body_timeout: Annotated[float, Span("100ms", "5m")] = Field(
+        default=30.0, description="From the end of the headers to the end of the body."
+    )
+    keep_alive_timeout: Annotated[float, Span("1s", "1h")] = Field(
+        default=75.0, description="Idle between two requests."
+    )
+    confirm_timeout: Annotated[float, Span("100ms", "1m")] = Field(
+        default=5.0, description="How long the broker may take to confirm; then 503."
+    )
+    retry_after: Annotated[float, Span("1s", "1h")] = Field(
+        default=5.0, description="What a 503 or 429 asks the provider to wait."
+    )
+
+
+class Ingest(Part):
+    """The endpoint that takes the webhooks in."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("!(has(self.replicas) && has(self.autoscaling))", "give replicas or autoscaling, not both")
+        )
+    )
+
+    path: Path | None = Field(
+        default=None,
+        description="Path of the endpoint; what follows it is kept. Default: /NAMESPACE/NAME of the source.",
+    )
+    methods: tuple[MethodName, ...] = Field(
+        default=("POST",), min_length=1, max_length=5, description="Methods that are taken."
+    )
+    content_types: tuple[ContentType, ...] = Field(
+        default=(), max_length=16, description="Media types that are taken; others get 415. Empty: all."
+    )
+    max_body_bytes: Annotated[int, Bytes("1", "16Mi")] = Field(
+        default=1024**2, description="Largest body; a larger one gets 413."
+    )
+    verification: Verification = Field(description="How a webhook proves that it comes from the provider.")
+    challenges: Annotated[tuple[Challenge, ...] | None, Later()] = Field(
+        default=None, max_length=8, description="Handshakes that are answered instead of queued."
+    )
+    deduplication: Annotated[
+        Deduplication | None, Later("let the destination drop what it knows by Idempotency-Key")
+    ] = Field(default=None, description="Drops webhooks that came before.")
+    response: Response = Field(default_factory=Response, description="What an accepted webhook is answered.")
+    rate_limit: Annotated[RateLimit | None, Later("limits.inFlight bounds what is taken at once")] = Field(
+        default=None, description="What exceeds this rate gets 429."
+    )
+    limits: Limits = Field(
+        default_factory=Limits, description="Bounds on what a stranger can make one endpoint process hold."
+    )
+    replicas: int | None = Field(default=None, ge=0, le=100, description="Endpoint processes. Default: 2.")
+    autoscaling: Annotated[Autoscaling | None, Later("set replicas")] = Field(
+        default=None, description="Endpoint processes by load, instead of replicas."
+    )
+    expose: Annotated[
+        Expose | None, Later("route to the Service NAME-ingest, port 80, by an HTTPRoute of your own")
+    ] = Field(default=None, description="How the endpoint is reached from outside the cluster.")
+    resources: Resources | None = Field(default=None, description="CPU and memory of an endpoint process.")
+    pod_template: PodTemplate | None = Field(default=None, description="What is added to the endpoint's pods.")
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        for name, held in (("inFlightBytes", self.limits.in_flight_bytes), ("readingBytes", self.limits.reading_bytes)):
+            if held < self.max_body_bytes:
+                yield Problem(
+                    ("limits", name), "less than one body of maxBodyBytes: no large webhook would ever be taken",
+                    "raise it above maxBodyBytes, or lower maxBodyBytes",
+                )  # fmt: skip
+        if len(set(self.methods)) < len(self.methods):
+            yield Problem(("methods",), "a method is named twice", "name each once")

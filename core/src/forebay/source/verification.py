@@ -1,0 +1,139 @@
+"""How a webhook proves where it comes from, as a person writes it down."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+from typing_extensions import override
+
+from forebay.errors import SpecError
+from forebay.signatures.presets import presets
+from forebay.signatures.template import compile_template
+from forebay.source.model import Part, Problem, cel, wrong
+from forebay.source.references import SecretKeyRef
+from forebay.source.spelling import closest
+from forebay.source.values import FieldName, HeaderName, HeaderValue, Line, Span, shown
+
+OPEN = "None"
+GENERIC = "HMAC"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownProvider:
+    """The name of a provider whose signatures are known here, spelled as it is there."""
+
+    def read(self, value: Any) -> str:
+        names = list(presets())
+        if value in names:
+            return str(value)
+        meant = closest(value, names)
+        remedy = f"write {meant}" if meant else "write HMAC and say in hmac how it signs, or None to let everybody in"
+        raise wrong(f"{shown(value)} is no provider known here, which are {', '.join(names)}", remedy)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "enum": list(presets())}
+
+
+class Hmac(Part):
+    """How a provider without a preset signs."""
+
+    header: HeaderName = Field(description="Header that carries the signature.")
+    algorithm: Literal["SHA1", "SHA256", "SHA512"] = Field(default="SHA256", description="Hash function of the HMAC.")
+    encoding: Literal["Hex", "Base64"] = Field(default="Hex", description="How the signature is written.")
+    prefix: HeaderValue = Field(
+        default="", description='What stands before the signature in the header, such as "sha256=".'
+    )
+    template: Line = Field(
+        default="{body}", description="What is signed: text with {body}, {timestamp}, {id} and {header:NAME} in it."
+    )
+    timestamp_header: HeaderName | None = Field(
+        default=None,
+        description="Header with the time of signing, in seconds since 1970; needs {timestamp} in the template.",
+    )
+    key_encoding: Literal["None", "Base64", "Hex"] = Field(
+        default="None", description="How the key is written in the Secret."
+    )
+    delivery_id_header: HeaderName | None = Field(
+        default=None, description="Header with the provider's id of the delivery."
+    )
+    event_type_header: HeaderName | None = Field(default=None, description="Header with the type of the event.")
+    event_type_field: FieldName | None = Field(
+        default=None, description="Field at the top of the JSON body with the type of the event, if no header has it."
+    )
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        if self.event_type_header and self.event_type_field:
+            message = "give eventTypeHeader or eventTypeField, not both"
+            yield Problem(("eventTypeField",), message, "keep the header: it needs no look into the body")
+        try:
+            fields = compile_template(self.template).fields
+        except SpecError as error:
+            yield Problem(
+                ("template",), str(error), "use {body}, {timestamp}, {id} and {header:NAME}; double other braces"
+            )
+            return
+        if fields.count(b"{body}") != 1:
+            yield Problem(("template",), "must hold {body} once, or anybody could change the body", "add {body}")
+        if (b"{timestamp}" in fields) != (self.timestamp_header is not None):
+            message = "a timestamp protects only if it is both sent and signed"
+            yield Problem(("template",), message, "give timestampHeader and {timestamp} in the template, or neither")
+        if b"{id}" in fields and not self.delivery_id_header:
+            yield Problem(
+                ("template",), "{id} is the delivery's id, and no header is named for it", "give deliveryIdHeader"
+            )
+
+
+class Verification(Part):
+    """How a webhook proves that it comes from the provider."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (f"(self.provider == '{GENERIC}') == has(self.hmac)", "hmac belongs to provider HMAC, which needs it"),
+            (
+                f"(self.provider == '{OPEN}') == (!has(self.secretRefs) || size(self.secretRefs) == 0)",
+                "secretRefs is needed to verify signatures, and useless for provider None",
+            ),
+        )
+    )
+
+    provider: Annotated[str, KnownProvider()] = Field(
+        description="Whose signatures are checked; HMAC for others, as hmac says; None lets everybody in."
+    )
+    secret_refs: tuple[SecretKeyRef, ...] = Field(
+        default=(),
+        max_length=8,
+        description="The signing secrets. Several during a rotation: a signature by any of them counts.",
+    )
+    tolerance: Annotated[float, Span("1s", "1d")] | None = Field(
+        default=None, description="How far the signed time may be from now. Default: the provider's recommendation."
+    )
+    hmac: Hmac | None = Field(default=None, description="How a provider without a preset signs; of provider HMAC.")
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        signed = self.provider != OPEN
+        if signed and not self.secret_refs:
+            remedy = "add secretRefs: [{name: …, key: …}] with the Secret that holds the signing secret"
+            yield Problem(("secretRefs",), f"missing: provider {self.provider} needs a secret to check with", remedy)
+        if not signed and self.secret_refs:
+            yield Problem(("secretRefs",), "provider None checks nothing", "name the provider, or leave secretRefs out")
+        if self.provider == GENERIC and self.hmac is None:
+            yield Problem(("hmac",), "missing: provider HMAC needs to know how it signs", "add hmac: {header: …}")
+        if self.provider != GENERIC and self.hmac is not None:
+            yield Problem(
+                ("hmac",), f"provider {self.provider} has its own way", "leave hmac out, or write provider: HMAC"
+            )
+        if self.tolerance is not None and not self._timed():
+            yield Problem(("tolerance",), f"provider {self.provider} signs no time here", "leave tolerance out")
+
+    def _timed(self) -> bool:
+        if self.provider == GENERIC:
+            return self.hmac is None or self.hmac.timestamp_header is not None
+        return presets()[self.provider].scheme.timestamp is not None

@@ -1,0 +1,218 @@
+"""The part of a source that faces the destination: where webhooks are delivered to, and how fast."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import ConfigDict, Field
+from typing_extensions import override
+
+from forebay.source.cluster import Autoscaling, PodTemplate, Resources
+from forebay.source.ingest import Header, RateLimit
+from forebay.source.model import Later, Part, Problem, cel
+from forebay.source.references import SecretKeyRef, one_of
+from forebay.source.values import HeaderName, JsonPath, Line, Shape, Span, shown
+
+Url = Annotated[str, Shape(r"https?://[!-~]+", "a URL that begins with http:// or https://", 2048)]
+Target = Annotated[
+    str,
+    Shape(
+        r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*",
+        "module:function, such as handler:handle", 256,
+    ),
+]  # fmt: skip
+Image = Annotated[str, Shape(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*", "an image such as registry.example/handler:1.0", 512)]
+# RabbitMQ closes a channel whose delivery stays unacknowledged for 30 minutes.
+Timeout = Annotated[float, Span("100ms", "20m")]
+
+# What the worker says itself about each delivery.
+_OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection", "idempotency-key", "authorization")
+
+
+class Bearer(Part):
+    """A bearer token."""
+
+    secret_ref: SecretKeyRef = Field(description="The token.")
+
+
+class Basic(Part):
+    """User name and password."""
+
+    username: Line | None = Field(default=None, description="User name, if it is no secret.")
+    username_secret_ref: SecretKeyRef | None = Field(default=None, description="User name.")
+    password_secret_ref: SecretKeyRef = Field(description="Password.")
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        yield from one_of(self, "username", "usernameSecretRef")
+
+
+class ApiKey(Part):
+    """A key in a header."""
+
+    header: HeaderName = Field(default="X-API-Key", description="Name of the header.")
+    secret_ref: SecretKeyRef = Field(description="The key.")
+
+
+class Auth(Part):
+    """How the worker proves to the destination who it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "[has(self.bearer), has(self.basic), has(self.apiKey)].exists_one(x, x)",
+                "give one of bearer, basic, apiKey",
+            )
+        )
+    )
+
+    bearer: Bearer | None = Field(default=None, description="By a bearer token.")
+    basic: Basic | None = Field(default=None, description="By user name and password.")
+    api_key: ApiKey | None = Field(default=None, description="By a key in a header.")
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        yield from one_of(self, "bearer", "basic", "apiKey")
+
+
+class Tls(Part):
+    """How the destination proves who it is."""
+
+    ca_secret_ref: SecretKeyRef | None = Field(
+        default=None, description="CA certificates to trust, in PEM, instead of the system's."
+    )
+    insecure_skip_verify: bool = Field(default=False, description="Trust any certificate. For tests only.")
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        if self.ca_secret_ref and self.insecure_skip_verify:
+            message = "give caSecretRef or insecureSkipVerify, not both"
+            yield Problem(("insecureSkipVerify",), message, "leave it out: the CA says whom to trust")
+
+
+class Signing(Part):
+    """A signature of our own on each delivery."""
+
+    provider: Literal["StandardWebhooks"] = Field(default="StandardWebhooks", description="How it is signed.")
+    secret_refs: tuple[SecretKeyRef, ...] = Field(min_length=1, max_length=8, description="The signing secrets.")
+
+
+class Destination(Part):
+    """An HTTP endpoint that webhooks are delivered to."""
+
+    url: Url = Field(description="Where to. What the webhook's path has after the source's own is not added.")
+    method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] | None = Field(
+        default=None, description="Method of the request. Default: the one the webhook came with."
+    )
+    connect_timeout: Timeout = Field(default=5.0, description="How long connecting may take.")
+    timeout: Timeout = Field(default=30.0, description="How long one attempt may take, connecting included.")
+    headers: tuple[Header, ...] = Field(default=(), max_length=32, description="Headers that are set on each delivery.")
+    auth: Auth | None = Field(default=None, description="How the worker proves who it is.")
+    tls: Tls | None = Field(default=None, description="How the destination proves who it is.")
+    signing: Annotated[Signing | None, Later("protect the destination by auth")] = Field(
+        default=None, description="A signature of our own on each delivery."
+    )
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        yield from _url_faults(self.url)
+        if self.connect_timeout > self.timeout:
+            yield Problem(("connectTimeout",), "longer than timeout, which includes it", "lower it, or raise timeout")
+        if self.tls and self.url.startswith("http://"):
+            yield Problem(("tls",), "the URL is plain http", "write https:// in url, or leave tls out")
+        for index, header in enumerate(self.headers):
+            if header.name.lower() in _OWN_HEADERS or header.name.lower().startswith("x-forebay-"):
+                remedy = (
+                    "leave it out"
+                    if header.name.lower() != "authorization"
+                    else "use auth, so that no secret stands here"
+                )
+                yield Problem(("headers", index, "name"), f"{header.name} is set by the worker itself", remedy)
+
+
+class Handler(Part):
+    """A Python function that webhooks are delivered to, run by the worker itself."""
+
+    image: Image = Field(description="Image with the function's code, built on Forebay's worker image.")
+    target: Target = Field(description="The function, as module:function.")
+    timeout: Timeout = Field(default=30.0, description="How long one attempt may take.")
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Threads for a function that is not async. Default: as many as concurrency.",
+    )
+
+
+class Ordering(Part):
+    """Webhooks with the same key are delivered one after the other."""
+
+    header: HeaderName | None = Field(default=None, description="The key is this header.")
+    json_path: JsonPath | None = Field(default=None, description="The key is this field of the JSON body.")
+
+
+class CircuitBreaker(Part):
+    """Stops deliveries for a while when nearly all of them fail."""
+
+    failure_percent: int = Field(default=50, ge=1, le=100, description="Share of failures that opens it.")
+    minimum: int = Field(default=20, ge=1, le=10_000, description="Deliveries before it may open.")
+    open_for: Annotated[float, Span("1s", "1h")] = Field(
+        default=30.0, description="How long before one is tried again."
+    )
+
+
+class Worker(Part):
+    """The processes that deliver."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("has(self.destination) != has(self.handler)", "give exactly one of destination and handler"),
+            ("!(has(self.replicas) && has(self.autoscaling))", "give replicas or autoscaling, not both"),
+        )
+    )
+
+    destination: Destination | None = Field(
+        default=None, description="An HTTP endpoint that webhooks are delivered to."
+    )
+    handler: Handler | None = Field(default=None, description="A Python function that webhooks are delivered to.")
+    concurrency: int = Field(default=10, ge=1, le=1000, description="Deliveries at once of one worker process.")
+    replicas: int | None = Field(default=None, ge=0, le=100, description="Worker processes of each queue. Default: 1.")
+    rate_limit: Annotated[RateLimit | None, Later("concurrency bounds the pace")] = Field(
+        default=None, description="Deliveries in a time, all processes together."
+    )
+    ordering: Annotated[Ordering | None, Later("replicas 1 and concurrency 1 keep the order until a retry")] = Field(
+        default=None, description="Webhooks with the same key one after the other."
+    )
+    fairness: Annotated[Ordering | None, Later("give busy senders a queue of their own")] = Field(
+        default=None, description="Webhooks of different keys share the workers fairly."
+    )
+    max_in_flight: Annotated[int | None, Later("concurrency times replicas bounds it")] = Field(
+        default=None, ge=1, le=100_000, description="Deliveries at once, all processes together."
+    )
+    circuit_breaker: Annotated[CircuitBreaker | None, Later("retries back off by themselves")] = Field(
+        default=None, description="Stops deliveries for a while when nearly all of them fail."
+    )
+    autoscaling: Annotated[Autoscaling | None, Later("set replicas")] = Field(
+        default=None, description="Worker processes by load, instead of replicas."
+    )
+    resources: Resources | None = Field(default=None, description="CPU and memory of a worker process.")
+    pod_template: PodTemplate | None = Field(default=None, description="What is added to the workers' pods.")
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        yield from one_of(self, "destination", "handler")
+
+
+def _url_faults(url: str) -> Iterator[Problem]:
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        yield Problem(("url",), f"{shown(url)} is not a URL", "write http://HOST:PORT/PATH")
+        return
+    if not usable:
+        yield Problem(("url",), f"{shown(url)} names no host", "write http://HOST:PORT/PATH")
+    if parts.username is not None or parts.password is not None:
+        yield Problem(("url",), "a URL with a password is read by everybody", "use auth with a Secret")
+    if parts.fragment:
+        yield Problem(("url",), "what follows # is never sent", "leave it out")

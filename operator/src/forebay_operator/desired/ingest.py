@@ -1,0 +1,52 @@
+"""The endpoint of a source: its Deployment, the Service before it, its identity."""
+
+from forebay.settings import dump
+from forebay.source import WebhookSource
+from forebay.source.cluster import PodTemplate, Resources
+from forebay_operator.desired.metadata import Object, ingest_name, metadata, selector
+from forebay_operator.desired.platform import Platform
+from forebay_operator.desired.pod import Process, deployment, service_account
+from forebay_operator.desired.settings import fingerprint, ingest_settings
+
+PORT = 8080
+REPLICAS = 2
+RESOURCES = Resources(requests={"cpu": "100m", "memory": "64Mi"}, limits={"memory": "512Mi"})
+
+# A pod that is told to end keeps serving for so long, because proxies learn late that it is gone.
+LINGER_S = 5
+
+
+def objects(source: WebhookSource, platform: Platform) -> list[Object]:
+    return [service_account(source, "ingest"), deployment(source, platform, process(source, platform)), service(source)]
+
+
+def process(source: WebhookSource, platform: Platform) -> Process:
+    ingest, settings = source.spec.ingest, ingest_settings(source)
+    return Process(
+        component="ingest",
+        name=ingest_name(source),
+        image=platform.ingest_image,
+        command="forebay-ingest",
+        settings_key="ingest.json",
+        settings_hash=fingerprint(dump(settings)),
+        secrets=ingest.verification.secret_refs,
+        ports=({"name": "http-ingest", "containerPort": PORT, "protocol": "TCP"},),
+        replicas=REPLICAS if ingest.replicas is None else ingest.replicas,
+        grace_s=LINGER_S + round(settings.drain_s) + 5,
+        linger_s=LINGER_S,
+        resources=ingest.resources or RESOURCES,
+        template=ingest.pod_template or PodTemplate(),
+    )
+
+
+def service(source: WebhookSource) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(source, ingest_name(source), "ingest"),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": selector(source, "ingest"),
+            "ports": [{"name": "http-ingest", "port": 80, "targetPort": "http-ingest", "protocol": "TCP"}],
+        },
+    }

@@ -1,0 +1,189 @@
+"""Pods of Forebay: safe by default (the *restricted* Pod Security Standard), everything below FOREBAY_ROOT."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from forebay.settings import DEFAULT_ROOT
+from forebay.source import WebhookSource
+from forebay.source.cluster import PodTemplate, Resources
+from forebay.source.references import RESERVED_SECRET, SecretKeyRef
+from forebay_operator.desired.metadata import (
+    SETTINGS_HASH,
+    Component,
+    Object,
+    account_name,
+    broker_secret,
+    labels,
+    metadata,
+    selector,
+    settings_name,
+)
+from forebay_operator.desired.platform import Platform
+
+ADMIN_PORT = 9090
+_READABLE = 0o444  # by whatever user the image runs as; the pod has no second container
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What makes one component's pods different from another's."""
+
+    component: Component
+    queue: str | None = None  # of a worker
+    name: str
+    image: str
+    command: str
+    settings_key: str  # in the source's ConfigMap
+    settings_hash: str
+    secrets: tuple[SecretKeyRef, ...]
+    ports: tuple[dict[str, Any], ...]
+    replicas: int
+    grace_s: int  # from the order to end to the kill
+    linger_s: int = 0  # keeps serving before the order to end: routes to the pod vanish meanwhile
+    resources: Resources
+    template: PodTemplate
+
+
+def deployment(source: WebhookSource, platform: Platform, process: Process) -> Object:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(source, process.name, process.component, process.queue),
+        "spec": {
+            "replicas": process.replicas,
+            "revisionHistoryLimit": 3,
+            "selector": {"matchLabels": selector(source, process.component, process.queue)},
+            # A new pod is ready before an old one goes: an endpoint of one replica has no gap either.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}},
+            "template": _template(source, platform, process),
+        },
+    }
+
+
+def service_account(source: WebhookSource, component: Component) -> Object:
+    """An identity without rights; no pod of ours talks to the API server, so no token is mounted."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata(source, account_name(source, component), component),
+        "automountServiceAccountToken": False,
+    }
+
+
+def _template(source: WebhookSource, platform: Platform, process: Process) -> Object:
+    extra = process.template
+    own = labels(source, process.component, process.queue)
+    return {
+        "metadata": {
+            "labels": {**(extra.labels or {}), **own},
+            "annotations": {**(extra.annotations or {}), SETTINGS_HASH: process.settings_hash},
+        },
+        "spec": {
+            "serviceAccountName": extra.service_account_name or account_name(source, process.component),
+            "automountServiceAccountToken": extra.service_account_name is not None,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": process.grace_s,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [_container(process)],
+            "volumes": [*_volumes(source, process), *extra.volumes],
+            "topologySpreadConstraints": _spread(source, process),
+            **_scheduling(platform, extra),
+        },
+    }
+
+
+def _container(process: Process) -> Object:
+    container: Object = {
+        "name": process.component,
+        "image": process.image,
+        "command": [process.command],
+        "env": [
+            {"name": "FOREBAY_ROOT", "value": DEFAULT_ROOT},
+            *({"name": variable.name, "value": variable.value} for variable in process.template.env),
+        ],
+        "ports": [*process.ports, {"name": "http-admin", "containerPort": ADMIN_PORT, "protocol": "TCP"}],
+        "readinessProbe": _probe("/readyz", period=5, failures=2),
+        "livenessProbe": _probe("/healthz", period=10, failures=6),
+        # Starting may take a while (a handler's imports); until then nobody is killed for being slow.
+        "startupProbe": _probe("/healthz", period=1, failures=60),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [*_mounts(process), *process.template.volume_mounts],
+        "resources": _resources(process.resources),
+    }
+    if process.linger_s:
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": process.linger_s}}}
+    return container
+
+
+def _probe(path: str, *, period: int, failures: int) -> Object:
+    return {
+        "httpGet": {"path": path, "port": "http-admin"},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }
+
+
+def _volumes(source: WebhookSource, process: Process) -> list[Object]:
+    settings = {
+        "name": settings_name(source),
+        "items": [{"key": process.settings_key, "path": f"{process.component}.json"}],
+        "defaultMode": _READABLE,
+    }
+    broker = _secret_volume("broker", broker_secret(source, process.component), ["uri"])
+    secrets = _by_secret(process.secrets)
+    numbered = (_secret_volume(f"secret-{i}", name, secrets[name]) for i, name in enumerate(secrets))
+    return [{"name": "settings", "configMap": settings}, broker, *numbered]
+
+
+def _secret_volume(volume: str, secret: str, keys: Iterable[str]) -> Object:
+    items = [{"key": key, "path": key} for key in keys]
+    return {"name": volume, "secret": {"secretName": secret, "items": items, "defaultMode": _READABLE}}
+
+
+def _mounts(process: Process) -> list[Object]:
+    folders = {"settings": "config", "broker": f"secrets/{RESERVED_SECRET}"}
+    folders |= {f"secret-{i}": f"secrets/{name}" for i, name in enumerate(_by_secret(process.secrets))}
+    return [{"name": n, "mountPath": f"{DEFAULT_ROOT}/{folder}", "readOnly": True} for n, folder in folders.items()]
+
+
+def _by_secret(refs: Iterable[SecretKeyRef]) -> dict[str, list[str]]:
+    """The keys that are needed of each Secret, each once, in a stable order."""
+    keys: dict[str, set[str]] = {}
+    for ref in refs:
+        keys.setdefault(ref.name, set()).add(ref.key)
+    return {name: sorted(keys[name]) for name in sorted(keys)}
+
+
+def _spread(source: WebhookSource, process: Process) -> list[Object]:
+    given = process.template.topology_spread_constraints
+    if given:
+        return list(given)
+    chosen = {"matchLabels": selector(source, process.component, process.queue)}
+    return [
+        {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": chosen}
+        for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+    ]
+
+
+def _scheduling(platform: Platform, extra: PodTemplate) -> Object:
+    pull = [*platform.image_pull_secrets, *extra.image_pull_secrets]
+    given: Object = {
+        "nodeSelector": extra.node_selector,
+        "tolerations": list(extra.tolerations),
+        "affinity": extra.affinity,
+        "priorityClassName": extra.priority_class_name,
+        "runtimeClassName": extra.runtime_class_name,
+        "imagePullSecrets": [{"name": name} for name in pull],
+    }
+    return {key: value for key, value in given.items() if value}
+
+
+def _resources(resources: Resources) -> Object:
+    given: Object = {"requests": resources.requests, "limits": resources.limits}
+    return {key: value for key, value in given.items() if value}

@@ -1,0 +1,218 @@
+"""From a source to the settings of its processes: what forebay.settings reads, with every default resolved."""
+
+import hashlib
+from typing import Literal, cast
+
+from forebay import settings
+from forebay.settings import IngestSettings, RetryPolicy, WorkerSettings
+from forebay.source import WebhookSource
+from forebay.source.ingest import Header, Ingest
+from forebay.source.queues import Match, Queue, Retry
+from forebay.source.references import SecretKeyRef
+from forebay.source.verification import Hmac, Verification
+from forebay.source.worker import Auth, Destination, Handler
+from forebay.topology import DEFAULT_QUEUE
+from forebay_operator.desired.metadata import Object, metadata, settings_name
+from forebay_operator.desired.platform import Platform
+
+# What a worker does around its longest delivery before it ends: give back what waits, settle, close.
+DRAIN_MARGIN_S = 10.0
+
+
+def objects(source: WebhookSource, platform: Platform) -> list[Object]:
+    """The ConfigMap with the settings of all processes of the source. There is no secret in it."""
+    data = {"ingest.json": settings.dump(ingest_settings(source))}
+    for queue in queue_names(source):
+        data[worker_file(queue)] = settings.dump(worker_settings(source, queue, platform))
+    return [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(source, settings_name(source)), "data": data}
+    ]
+
+
+def worker_file(queue: str) -> str:
+    """The key of a queue's settings in the ConfigMap."""
+    return f"worker-{queue}.json"
+
+
+def fingerprint(text: str) -> str:
+    """Of settings, for the pod template: pods read them once, so other settings need other pods."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def secret_file(ref: SecretKeyRef) -> str:
+    """Where a pod finds a Secret's value, relative to FOREBAY_ROOT."""
+    return f"secrets/{ref.name}/{ref.key}"
+
+
+def queue_names(source: WebhookSource) -> tuple[str, ...]:
+    """The source's queues; `default` is always there, and last."""
+    named = (queue.name for queue in source.spec.queues if queue.name != DEFAULT_QUEUE)
+    return (*named, DEFAULT_QUEUE)
+
+
+# ---------------------------------------------------------------------------------------------------------- ingest
+
+
+def ingest_settings(source: WebhookSource) -> IngestSettings:
+    ingest = source.spec.ingest
+    return IngestSettings(
+        source=source.key,
+        routes=_routes(source.spec.queues),
+        verification=_verification(ingest.verification),
+        path=source.path,
+        methods=ingest.methods,
+        content_types=ingest.content_types,
+        answer=settings.Answer(
+            status=ingest.response.status,
+            body=ingest.response.body,
+            content_type=ingest.response.content_type,
+            headers=_pairs(ingest.response.headers),
+        ),
+        limits=_limits(ingest),
+        suspended=source.spec.suspend in ("Ingest", "All"),
+    )
+
+
+def _routes(queues: tuple[Queue, ...]) -> tuple[settings.Route, ...]:
+    rules = [settings.Route(queue=q.name, match=_match(q.match)) for q in queues if q.match and not q.match.empty]
+    return (*rules, settings.Route(queue=DEFAULT_QUEUE))
+
+
+def _match(match: Match) -> settings.Match:
+    return settings.Match(
+        event_types=match.event_types,
+        header=match.header.name if match.header else None,
+        header_values=match.header.values if match.header else (),
+        json_path=match.json_path.path if match.json_path else None,
+        json_values=match.json_path.values if match.json_path else (),
+        path_suffix=match.path_suffix,
+    )
+
+
+def _verification(verification: Verification) -> settings.Verification:
+    shared = settings.Verification(
+        provider=verification.provider,
+        secret_files=tuple(secret_file(ref) for ref in verification.secret_refs),
+        tolerance_s=None if verification.tolerance is None else round(verification.tolerance),
+    )
+    return _with_hmac(shared, verification.hmac) if verification.hmac else shared
+
+
+def _with_hmac(shared: settings.Verification, hmac: Hmac) -> settings.Verification:
+    return settings.Verification(
+        provider=shared.provider,
+        secret_files=shared.secret_files,
+        tolerance_s=shared.tolerance_s,
+        header=hmac.header,
+        algorithm=cast('Literal["sha1", "sha256", "sha512"]', hmac.algorithm.lower()),
+        encoding=cast('Literal["hex", "base64"]', hmac.encoding.lower()),
+        prefix=hmac.prefix,
+        template=hmac.template,
+        timestamp_header=hmac.timestamp_header,
+        key_encoding=cast('Literal["none", "base64", "hex"]', hmac.key_encoding.lower()),
+        delivery_id_header=hmac.delivery_id_header,
+        event_type_header=hmac.event_type_header,
+        event_type_json=hmac.event_type_field,
+    )
+
+
+def _limits(ingest: Ingest) -> settings.IngestLimits:
+    limits = ingest.limits
+    return settings.IngestLimits(
+        body_bytes=ingest.max_body_bytes,
+        header_bytes=limits.header_bytes,
+        header_count=limits.header_count,
+        connections=limits.connections,
+        in_flight=limits.in_flight,
+        in_flight_bytes=limits.in_flight_bytes,
+        reading_bytes=limits.reading_bytes,
+        first_byte_s=limits.first_byte_timeout,
+        headers_s=limits.headers_timeout,
+        body_s=limits.body_timeout,
+        keep_alive_s=limits.keep_alive_timeout,
+        confirm_s=limits.confirm_timeout,
+        retry_after_s=round(limits.retry_after),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- worker
+
+
+def worker_settings(source: WebhookSource, queue: str, platform: Platform) -> WorkerSettings:
+    worker = source.spec.worker
+    return WorkerSettings(
+        source=source.key,
+        queue=queue,
+        destination=_destination(worker.destination, platform) if worker.destination else None,
+        handler=_handler(worker.handler) if worker.handler else None,
+        concurrency=_concurrency(source, queue),
+        retry=_retry(source.spec.retry),
+        drain_s=drain_s(source),
+        suspended=source.spec.suspend in ("Workers", "All"),
+    )
+
+
+def drain_s(source: WebhookSource) -> float:
+    """How long a worker may take to end: its longest delivery, and what is done around it."""
+    delivery = source.spec.worker.destination or source.spec.worker.handler
+    assert delivery is not None, "the model sees to it"
+    return delivery.timeout + DRAIN_MARGIN_S
+
+
+def _concurrency(source: WebhookSource, queue: str) -> int:
+    own = next((q.concurrency for q in source.spec.queues if q.name == queue), None)
+    return own or source.spec.worker.concurrency
+
+
+def _destination(destination: Destination, platform: Platform) -> settings.Destination:
+    tls = destination.tls
+    return settings.Destination(
+        url=destination.url,
+        method=destination.method,
+        connect_timeout_s=destination.connect_timeout,
+        timeout_s=destination.timeout,
+        headers=_pairs(destination.headers),
+        auth=_auth(destination.auth) if destination.auth else settings.Auth(),
+        ca_file=secret_file(tls.ca_secret_ref) if tls and tls.ca_secret_ref else None,
+        insecure_skip_verify=bool(tls and tls.insecure_skip_verify),
+        allow_private=platform.allow_private,
+        allow_loopback=platform.allow_loopback,
+    )
+
+
+def _auth(auth: Auth) -> settings.Auth:
+    if auth.bearer:
+        return settings.Auth(kind="Bearer", file=secret_file(auth.bearer.secret_ref))
+    if auth.api_key:
+        return settings.Auth(kind="APIKey", file=secret_file(auth.api_key.secret_ref), header=auth.api_key.header)
+    assert auth.basic is not None, "the model sees to it"
+    user = auth.basic.username_secret_ref
+    return settings.Auth(
+        kind="Basic",
+        file=secret_file(auth.basic.password_secret_ref),
+        username=auth.basic.username,
+        username_file=secret_file(user) if user else None,
+    )
+
+
+def _handler(handler: Handler) -> settings.Handler:
+    return settings.Handler(target=handler.target, timeout_s=handler.timeout, threads=handler.threads or 0)
+
+
+def _retry(retry: Retry) -> RetryPolicy:
+    usual = RetryPolicy()
+    return RetryPolicy(
+        max_attempts=retry.max_attempts,
+        max_age_s=round(retry.max_age),
+        schedule_s=retry.schedule,
+        initial_s=retry.initial_delay or usual.initial_s,
+        factor=retry.factor or usual.factor,
+        max_delay_s=retry.max_delay or usual.max_delay_s,
+        jitter=retry.jitter != "None",
+        retry_after_max_s=retry.retry_after_max,
+        statuses=retry.statuses,
+    )
+
+
+def _pairs(headers: tuple[Header, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((header.name, header.value) for header in headers)

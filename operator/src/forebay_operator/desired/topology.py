@@ -1,0 +1,17 @@
+"""What of a source decides its place on the broker."""
+
+from forebay.source import WebhookSource
+from forebay.topology import Names, Retention, SourceTopology
+from forebay_operator.desired.settings import queue_names
+
+
+def source_topology(source: WebhookSource) -> SourceTopology:
+    """The source's queues and the retention of its dead letters."""
+    retention = source.spec.dead_letter.retention
+    return SourceTopology(
+        names=Names(source.namespace, source.name),
+        queues=queue_names(source),
+        retention=Retention(
+            age_s=None if retention.age is None else round(retention.age), count=retention.count, bytes=retention.bytes
+        ),
+    )

@@ -1,0 +1,60 @@
+"""The workers of a source: a Deployment for each queue, and their identity."""
+
+from collections.abc import Iterator
+
+from forebay.settings import dump
+from forebay.source import WebhookSource
+from forebay.source.cluster import PodTemplate, Resources
+from forebay.source.references import SecretKeyRef
+from forebay.source.worker import Auth, Worker
+from forebay_operator.desired.metadata import Object, worker_name
+from forebay_operator.desired.platform import Platform
+from forebay_operator.desired.pod import Process, deployment, service_account
+from forebay_operator.desired.settings import fingerprint, queue_names, worker_file, worker_settings
+
+REPLICAS = 1
+RESOURCES = Resources(requests={"cpu": "100m", "memory": "64Mi"}, limits={"memory": "512Mi"})
+
+
+def objects(source: WebhookSource, platform: Platform) -> list[Object]:
+    processes = (process(source, queue, platform) for queue in queue_names(source))
+    return [service_account(source, "worker"), *(deployment(source, platform, p) for p in processes)]
+
+
+def process(source: WebhookSource, queue: str, platform: Platform) -> Process:
+    worker, settings = source.spec.worker, worker_settings(source, queue, platform)
+    return Process(
+        component="worker",
+        queue=queue,
+        name=worker_name(source, queue),
+        image=worker.handler.image if worker.handler else platform.worker_image,
+        command="forebay-worker",
+        settings_key=worker_file(queue),
+        settings_hash=fingerprint(dump(settings)),
+        secrets=tuple(_secrets(worker)),
+        ports=(),
+        replicas=REPLICAS if worker.replicas is None else worker.replicas,
+        grace_s=round(settings.drain_s) + 5,
+        resources=worker.resources or RESOURCES,
+        template=worker.pod_template or PodTemplate(),
+    )
+
+
+def _secrets(worker: Worker) -> Iterator[SecretKeyRef]:
+    if worker.destination is None:
+        return
+    if worker.destination.auth:
+        yield from _credentials(worker.destination.auth)
+    if worker.destination.tls and worker.destination.tls.ca_secret_ref:
+        yield worker.destination.tls.ca_secret_ref
+
+
+def _credentials(auth: Auth) -> Iterator[SecretKeyRef]:
+    if auth.bearer:
+        yield auth.bearer.secret_ref
+    if auth.api_key:
+        yield auth.api_key.secret_ref
+    if auth.basic:
+        yield auth.basic.password_secret_ref
+        if auth.basic.username_secret_ref:
+            yield auth.basic.username_secret_ref
