@@ -1,0 +1,356 @@
+"""A RabbitMQ of one's own: this machine's `rabbitmq-server`, run privately in a folder, until whoever started it ends.
+
+It has its own ports (127.0.0.1 only), data, log, cookie and administrator, reads no configuration and no RABBITMQ_*
+variable of the machine's, starts no epmd, and meets no other broker. Linux; the management plugin must be installed
+(Debian's package brings it). A keeper process (keeper.py) ends the broker and all it started when we end, even by SIGKILL.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from forebay.errors import ForebayError, Unavailable
+from forebay.management import Management
+
+NODE = "forebay@localhost"
+START_S = 60.0  # a loaded machine takes long; an idle one three to five seconds
+_KEEPER = Path(__file__).with_name("keeper.py")
+_DEBIAN_SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"  # /usr/sbin/rabbitmq-server would switch to the user rabbitmq
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_INSIDE = Path("/run/forebay")  # where the folder appears inside a root file system
+
+# Enter a root file system in a mount namespace of our own: nothing is written to it, nothing stays mounted.
+_ENTER = """
+mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"
+mount -t tmpfs -o size=16m tmpfs "$1/tmp"
+mount -t tmpfs -o size=1m,mode=755 tmpfs "$1/run" && mkdir "$1/run/forebay" && mount --bind "$2" "$1/run/forebay"
+mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev"
+exec chroot "$1" "$3"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What stays the same when a broker starts again in its folder, so that its clients find it and may enter."""
+
+    amqp_port: int
+    management_port: int
+    distribution_port: int
+    username: str
+    password: str = field(repr=False)
+
+
+class PrivateBroker:
+    """One broker in one folder. Not started by the constructor; `private_broker()` is the usual way to have one."""
+
+    def __init__(self, folder: Path, *, root: Path | None = None, grace_s: float = 15.0) -> None:
+        """`root` is the root file system of another release to take the server from; `grace_s` bounds an orderly stop."""
+        self.folder = folder.resolve()
+        self.root = root
+        self.version = ""  # as in "4.0.5", known once it has started
+        self.pid: int | None = None  # of the Erlang virtual machine, while it runs
+        self._grace_s = grace_s
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._identity = _prepare(self.folder)
+
+    @property
+    def amqp_port(self) -> int:
+        return self._identity.amqp_port
+
+    @property
+    def amqp_url(self) -> str:
+        """Where it speaks AMQP 0.9.1, without a login."""
+        return f"amqp://127.0.0.1:{self._identity.amqp_port}"
+
+    @property
+    def management_url(self) -> str:
+        """Where its management API is, without a login."""
+        return f"http://127.0.0.1:{self._identity.management_port}"
+
+    @property
+    def username(self) -> str:
+        """The administrator; there is no other user."""
+        return self._identity.username
+
+    @property
+    def password(self) -> str:
+        return self._identity.password
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "broker.log"
+
+    def uri(self, *, vhost: str = "/", username: str | None = None, password: str | None = None) -> str:
+        """The AMQP URI with a login in it, the administrator's unless told otherwise: a secret, for files and memory."""
+        login = f"{quote(username or self.username, safe='')}:{quote(password or self.password, safe='')}"
+        return f"amqp://{login}@127.0.0.1:{self.amqp_port}/{quote(vhost, safe='')}"
+
+    def management(self, *, timeout_s: float = 10.0) -> Management:
+        """A session of the administrator with the management API; to be entered with `async with`."""
+        return Management(self.management_url, self.username, self.password, timeout_s=timeout_s)
+
+    async def start(self, *, timeout_s: float = START_S) -> None:
+        """Start, and return when AMQP and the management API answer. Raises Unavailable if they do not in time."""
+        if self._keeper is not None:
+            raise RuntimeError("the broker runs already")
+        command = _command(self.folder, self.root)
+        with self.log.open("ab") as log:
+            self._keeper = _keep(command, self._grace_s, _environment(self._identity, self._inside), log)
+        try:
+            self.pid = int(await asyncio.to_thread(_stdout(self._keeper).readline) or 0)
+            await asyncio.wait_for(self._ready(), timeout_s)
+        except TimeoutError:
+            await self.kill()
+            raise Unavailable(f"rabbitmq-server did not answer within {timeout_s:g} s; its log: {self.log}") from None
+        except BaseException:
+            await self.kill()
+            raise
+
+    async def stop(self) -> None:
+        """Stop it in order (a few seconds), by force after the grace period. Does nothing if it does not run."""
+        await self._end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """SIGKILL, as a crash. What it had confirmed on durable queues is there after the next start."""
+        await self._end(signal.SIGKILL)
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): connections stay open, nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    async def control(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` on it (about a second) and return what it printed, for what the management API can not do."""
+        if self.pid is None:
+            raise RuntimeError("the broker does not run")
+        command = [str(_server(self.root).with_name("rabbitmqctl")), "--quiet", *arguments]
+        if self.root is not None:
+            command = [*_enter_again(self.pid), *command]
+        environment = _environment(self._identity, self._inside)
+        # Not listening, it needs no epmd either.
+        environment["ERL_AFLAGS"] = f"{_no_epmd(self._identity)} -dist_listen false"
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        output = (await process.communicate())[0].decode(errors="replace").strip()
+        if process.returncode:
+            raise ForebayError(f"rabbitmqctl {arguments[0]} failed: {output}")
+        return output
+
+    @property
+    def _inside(self) -> Path:
+        return self.folder if self.root is None else _INSIDE
+
+    async def _ready(self) -> None:
+        async with self.management() as management:
+            while True:
+                self._raise_if_ended()
+                try:
+                    self.version = await management.version()
+                    socket.create_connection(("127.0.0.1", self.amqp_port), timeout=1).close()
+                except (ForebayError, OSError):
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+
+    def _raise_if_ended(self) -> None:
+        if self._keeper is not None and (status := self._keeper.poll()) is not None:
+            raise Unavailable(f"rabbitmq-server ended while starting (status {status}); its log: {self.log}")
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The keeper reaps it, so the process id is its own for as long as the keeper lives.
+        if self.pid and self._keeper is not None and self._keeper.poll() is None:
+            os.kill(self.pid, number)
+
+    async def _end(self, number: signal.Signals) -> None:
+        if (keeper := self._keeper) is None:
+            return
+        if number == signal.SIGKILL:
+            self._signal(number)
+        # From here the keeper goes through with it, whether or not anybody waits.
+        if keeper.stdin is not None:
+            keeper.stdin.close()
+        try:
+            await asyncio.to_thread(keeper.wait)
+        finally:
+            _stdout(keeper).close()
+            self._keeper = self.pid = None
+
+
+@asynccontextmanager
+async def private_broker(folder: Path | None = None, *, root: Path | None = None) -> AsyncIterator[PrivateBroker]:
+    """A running broker. Without a folder its data is thrown away at the end; with one it is kept for the next start.
+
+    Raises Unavailable, with the remedy, if this machine has no RabbitMQ or it does not start.
+    """
+    place = folder or Path(tempfile.mkdtemp(prefix="forebay-rabbitmq-"))
+    broker = PrivateBroker(place, root=root)
+    try:
+        await broker.start()
+        yield broker
+    finally:
+        if folder is None:
+            await broker.kill()  # an orderly stop takes seconds, and saves what is thrown away
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            await broker.stop()
+
+
+def machine_version() -> str | None:
+    """The version of Debian's rabbitmq-server package on this machine, without starting anything."""
+    return version_in(Path("/"))
+
+
+def version_in(root: Path) -> str | None:
+    """The version of RabbitMQ in a Debian root file system; None if there is none."""
+    found = sorted(root.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*"))
+    return found[-1].name.partition("-")[2] if found else None
+
+
+def _server(root: Path | None) -> Path:
+    """The start script: its path inside the root file system. Raises Unavailable if there is none."""
+    if root is not None:
+        if not (root / _DEBIAN_SERVER[1:]).exists():
+            raise Unavailable(f"no rabbitmq-server in {root}; make one with tools/rabbitmq_root.py")
+        return Path(_DEBIAN_SERVER)
+    found = _DEBIAN_SERVER if Path(_DEBIAN_SERVER).exists() else shutil.which("rabbitmq-server")
+    if found is None:
+        raise Unavailable(
+            "this machine has no rabbitmq-server: apt-get install rabbitmq-server, or give a broker with --broker amqp://…"
+        )
+    return Path(found).resolve() if found != _DEBIAN_SERVER else Path(found)
+
+
+def _command(folder: Path, root: Path | None) -> list[str]:
+    server = str(_server(root))
+    if root is None:
+        return [server]
+    as_user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    enter = ["sh", "-euc", _ENTER, "enter", str(root), str(folder), server]
+    return ["unshare", "--mount", "--propagation=private", *as_user, *enter]
+
+
+def _enter_again(pid: int) -> list[str]:
+    """Run a command where that process is: its mounts, root and working directory."""
+    as_user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+    return ["nsenter", f"--target={pid}", *as_user, "--mount", "--root", "--wd"]
+
+
+def _keep(command: list[str], grace_s: float, environment: dict[str, str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+    """Start the command under a keeper that ends it when the pipe we hold closes. The first line it prints is the pid."""
+    return subprocess.Popen(  # noqa: S603 - our own command line
+        [sys.executable, "-I", "-S", str(_KEEPER), str(grace_s), *command],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,  # a terminal's Ctrl-C is for us, not for the broker
+    )
+
+
+def _stdout(process: "subprocess.Popen[bytes]") -> IO[bytes]:
+    assert process.stdout is not None
+    return process.stdout
+
+
+def _prepare(folder: Path) -> Identity:
+    """Lay out the folder, readable for us alone, or take up what an earlier broker left in it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stored = folder / "identity.json"
+    if stored.exists():
+        return Identity(**json.loads(stored.read_text()))
+    amqp, management, distribution = _free_ports(3)
+    identity = Identity(
+        amqp_port=amqp,
+        management_port=management,
+        distribution_port=distribution,
+        username="forebay-admin",
+        password=secrets.token_urlsafe(24),
+    )
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+    _write_private(folder / "advanced.config", _configuration(identity))
+    _write_private(folder / ".erlang.cookie", secrets.token_hex(16))
+    _write_private(stored, json.dumps(asdict(identity)))
+    return identity
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _configuration(identity: Identity) -> str:
+    """Erlang terms rather than rabbitmq.conf: translating the latter takes the broker half a second."""
+    return f"""\
+[{{rabbit, [{{tcp_listeners, [{{"127.0.0.1", {identity.amqp_port}}}]}},
+           {{default_user, <<"{identity.username}">>}}, {{default_pass, <<"{identity.password}">>}},
+           {{log, [{{file, [{{file, false}}]}}, {{console, [{{enabled, true}}]}}]}}]}},
+ {{ra, [{{wal_max_size_bytes, 67108864}}]}},
+ {{rabbitmq_management, [{{tcp_config, [{{ip, "127.0.0.1"}}, {{port, {identity.management_port}}}]}}]}}].
+"""
+
+
+def _environment(identity: Identity, folder: Path) -> dict[str, str]:
+    """The whole environment, paths as the broker sees them: nothing of ours, or of the machine's RabbitMQ, gets in."""
+    port = identity.distribution_port
+    listen = f"-kernel inet_dist_use_interface {{127,0,0,1}} inet_dist_listen_min {port} inet_dist_listen_max {port}"
+    schedulers = min(os.cpu_count() or 1, 4)
+    return {
+        "PATH": _PATH,
+        "HOME": str(folder),  # of the cookie
+        "LANG": "C.UTF-8",
+        "RUNNING_UNDER_SYSTEMD": "true",  # makes the start script replace itself by the broker: one process less
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_NODENAME": NODE,
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "data"),
+        "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "data"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-sname {NODE} {_no_epmd(identity)} {listen} +S {schedulers}:{schedulers}",
+        "ERL_CRASH_DUMP": "/dev/null",
+    }
+
+
+def _no_epmd(identity: Identity) -> str:
+    """With a distribution port that both sides know, nobody needs the port mapper, a daemon that would outlive us."""
+    return f"-start_epmd false -erl_epmd_port {identity.distribution_port}"
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on, below those that the kernel hands out to clients.
+
+    One of the latter would, while the broker is down, sooner or later be given to a client that is trying to reach that
+    very port, which then talks to itself.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
+    return ports
