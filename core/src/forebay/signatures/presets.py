@@ -1,0 +1,79 @@
+"""The schemes of known providers, one TOML file each in `providers/`, read once and checked as they are read."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from forebay.errors import SpecError
+from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp, Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """What is known of a provider's webhooks, and where from."""
+
+    name: str  # as it is written in a manifest; found in any case
+    scheme: Scheme
+    sources: tuple[str, ...]  # where the scheme is published
+    checked: date  # when these were last read
+
+
+def preset(name: str) -> Preset:
+    """The preset of a provider, whatever the case of its name. Raises SpecError, which names those that are known."""
+    for known in presets().values():
+        if known.name.lower() == name.lower():
+            return known
+    raise SpecError(f"provider {name!r} is not known; use one of {', '.join(presets())}")
+
+
+@cache
+def presets() -> Mapping[str, Preset]:
+    """All presets by their name, in alphabetical order."""
+    files = (resources.files(__package__) / "providers").iterdir()
+    known = [parse_preset(file.read_text("utf-8")) for file in files if file.name.endswith(".toml")]
+    return {item.name: item for item in sorted(known, key=lambda item: item.name.lower())}
+
+
+def parse_preset(text: str) -> Preset:
+    """The preset a TOML text describes. Raises SpecError with what is wrong in it."""
+    try:
+        document = tomllib.loads(text)
+        return Preset(
+            name=_value("name", document["name"]),
+            scheme=_scheme(_value("scheme", document["scheme"])),
+            sources=_value("sources", document["sources"]),
+            checked=_value("checked", document["checked"]),
+        )
+    except KeyError as error:
+        raise SpecError(f"a preset needs {error.args[0]!r}") from error
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"the preset can not be read: {error}") from error
+
+
+def _scheme(table: dict[str, Any]) -> Scheme:
+    values = {key: _value(key, value) for key, value in table.items()}
+    if "timestamp" in values:
+        values["timestamp"] = Timestamp(**{key: _value(key, value) for key, value in values["timestamp"].items()})
+    return Scheme(**values)
+
+
+_ENUMS = {"algorithm": Algorithm, "encoding": Encoding, "key_encoding": KeyEncoding, "unit": Unit}
+_KINDS = {"scheme": dict, "timestamp": dict, "checked": date, "tolerance": int | float}  # all others are texts
+
+
+def _value(key: str, value: Any) -> Any:
+    """A value as the dataclasses hold it; they check what it says, this only what kind of thing it is."""
+    if key in _ENUMS:
+        return _ENUMS[key](value)
+    if key == "sources" or key.endswith("headers"):
+        if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+            raise TypeError(f"{key} is not a list of texts")
+        return tuple(value)
+    kind = _KINDS.get(key, str)
+    if not isinstance(value, kind):
+        raise TypeError(f"{key} is {value!r}, not {getattr(kind, '__name__', 'number')}")
+    return value

@@ -1,0 +1,112 @@
+"""How a provider signs its webhooks, said as data. Nothing here computes a signature."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from forebay.errors import SpecError
+from forebay.signatures.template import BODY, HEADER_NAME, ID, TIMESTAMP, compile_template
+
+_EVENT_TYPE = re.compile(r"(header|json):\S+")
+
+
+class Algorithm(StrEnum):
+    NONE = "none"  # nothing is signed and everybody is let in; has to be spelled out
+    HMAC_SHA1 = "hmac-sha1"
+    HMAC_SHA256 = "hmac-sha256"
+    HMAC_SHA512 = "hmac-sha512"
+
+
+class Encoding(StrEnum):
+    """How a signature is written in its header. Only this spelling is accepted: one signature, one text."""
+
+    HEX = "hex"  # lower case
+    BASE64 = "base64"  # RFC 4648 §4: "+" and "/", padded
+
+
+class KeyEncoding(StrEnum):
+    """What a secret's text stands for."""
+
+    TEXT = "text"  # the text itself is the key, byte by byte, also a newline at its end
+    BASE64 = "base64"  # padding may be missing; white space around it is ignored
+    HEX = "hex"  # either case; white space around it is ignored
+
+
+class Unit(StrEnum):
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timestamp:
+    """Where the time of signing stands, and how far from now it may be."""
+
+    headers: tuple[str, ...] = ()  # the first of these that is present, or …
+    item: str = ""  # … the one item of the signature header that begins so ("t=")
+    unit: Unit = Unit.SECONDS  # whole ones since 1970
+    tolerance: float = 300  # seconds, into the past and into the future; math.inf accepts any age
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme:
+    """A signature scheme. Raises SpecError, with every fault, if it could not protect what it promises to."""
+
+    algorithm: Algorithm
+    encoding: Encoding = Encoding.HEX
+    signature_headers: tuple[str, ...] = ()  # a signature in any of them will do; samples use the first
+    separator: str = ""  # between items of a signature header; "" if it holds one signature and nothing else
+    prefix: str = ""  # what a signature begins with ("sha256=", "v1,"); other items are passed over
+    signed: str = "{body}"  # the signed string, see template.py
+    timestamp: Timestamp | None = None
+    key_encoding: KeyEncoding = KeyEncoding.TEXT
+    key_prefix: str = ""  # taken off a secret before decoding if it is there ("whsec_")
+    delivery_id_headers: tuple[str, ...] = ()  # the first of these that is present is the delivery's id
+    event_type: str | None = None  # where the event type stands: "header:NAME" or "json:FIELD" (top level)
+    content_type: str = "application/json"  # of samples
+
+    def __post_init__(self) -> None:
+        faults = list(_open_faults(self) if self.algorithm is Algorithm.NONE else _signed_faults(self))
+        faults += _common_faults(self)
+        if faults:
+            raise SpecError("; ".join(faults))
+
+
+def _common_faults(scheme: Scheme) -> Iterator[str]:
+    stamp = scheme.timestamp or Timestamp()
+    for name in (*scheme.signature_headers, *stamp.headers, *scheme.delivery_id_headers):
+        if not HEADER_NAME.fullmatch(name):
+            yield f"{name!r} can not be a header's name"
+    if scheme.event_type is not None and not _EVENT_TYPE.fullmatch(scheme.event_type):
+        yield f"event type {scheme.event_type!r} is neither header:NAME nor json:FIELD"
+    for text in (scheme.prefix, scheme.separator, stamp.item):
+        if not text.isascii():
+            yield f"{text!r} is not ASCII, a header's value is"
+
+
+def _open_faults(scheme: Scheme) -> Iterator[str]:
+    if scheme.signature_headers or scheme.timestamp:
+        yield f"algorithm {scheme.algorithm} checks nothing: leave out signature headers and timestamp"
+
+
+def _signed_faults(scheme: Scheme) -> Iterator[str]:
+    if not scheme.signature_headers:
+        yield "the header that carries the signature is missing"
+    fields = compile_template(scheme.signed).fields
+    if fields.count(BODY) != 1:
+        yield f"the signed string {scheme.signed!r} must hold {{body}} exactly once, or anybody could change the body"
+    if ID in fields and not scheme.delivery_id_headers:
+        yield "the signed string holds {id}: say which header carries the delivery's id"
+    if (TIMESTAMP in fields) != (scheme.timestamp is not None):
+        yield "a timestamp needs both a place in the request and {timestamp} in the signed string"
+    if scheme.timestamp:
+        yield from _timestamp_faults(scheme, scheme.timestamp)
+
+
+def _timestamp_faults(scheme: Scheme, stamp: Timestamp) -> Iterator[str]:
+    if bool(stamp.headers) == bool(stamp.item):
+        yield "a timestamp stands either in a header or in an item of the signature header"
+    if stamp.item and not (scheme.separator and len(scheme.signature_headers) == 1):
+        yield "a timestamp in the signature header needs a separator and one signature header"
+    if not stamp.tolerance > 0:
+        yield f"a tolerance of {stamp.tolerance} s accepts nothing"

@@ -1,0 +1,46 @@
+"""The headers of a correctly signed request: what `verify` accepts. For samples and tests; senders are elsewhere."""
+
+from collections.abc import Iterable
+
+from forebay.errors import SpecError
+from forebay.signatures.mac import Mac
+from forebay.signatures.scheme import Algorithm, Scheme, Timestamp, Unit
+from forebay.signatures.template import BODY, ID, TIMESTAMP, compile_template
+
+
+def sign(
+    scheme: Scheme, secret: bytes, body: bytes, *, now: float, delivery_id: str, headers: Iterable[tuple[str, str]] = ()
+) -> list[tuple[str, str]]:
+    """The headers to add to a request: delivery id, timestamp and signature, as far as the scheme has them.
+
+    `now` is in seconds since 1970. `headers` are others the request will have; only those are read that the scheme
+    signs. Raises SpecError if one of these is missing, or for a secret or id that can not be used.
+    """
+    if not (delivery_id.isascii() and delivery_id.isprintable()):
+        raise SpecError(f"delivery id {delivery_id!r} can not stand in a header: use printable ASCII")
+    identity = [(name, delivery_id) for name in scheme.delivery_id_headers[:1]]
+    if scheme.algorithm is Algorithm.NONE:
+        return identity
+    stamp = scheme.timestamp or Timestamp()
+    stamped = str(int(now * 1000) if stamp.unit is Unit.MILLISECONDS else int(now))
+    fields = {name.lower().encode(): value.encode("latin-1") for name, value in headers}
+    fields |= {BODY: body, TIMESTAMP: stamped.encode(), ID: delivery_id.encode()}
+    signature = scheme.prefix + _signature(scheme, secret, fields)
+    items = [stamp.item + stamped, signature] if stamp.item else [signature]
+    return [
+        *identity,
+        *((name, stamped) for name in stamp.headers[:1]),
+        (scheme.signature_headers[0], scheme.separator.join(items)),
+    ]
+
+
+def _signature(scheme: Scheme, secret: bytes, fields: dict[bytes, bytes]) -> str:
+    template = compile_template(scheme.signed)
+    missing = [name.decode() for name in template.headers if name not in fields]
+    if missing:
+        raise SpecError(f"this scheme signs the header {missing[0]}: give it a value")
+    try:
+        mac = Mac(scheme, secret)
+    except SpecError as error:
+        raise SpecError(f"the secret {error}") from None
+    return mac.signature(template.render(fields)).decode()

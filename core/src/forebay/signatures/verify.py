@@ -1,0 +1,202 @@
+"""Whether a request was signed by who knows the secret: a decision on bytes. Never raises for what a sender sends."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hmac import compare_digest
+
+from forebay.errors import SpecError
+from forebay.signatures.mac import Mac
+from forebay.signatures.scheme import Algorithm, Scheme, Timestamp, Unit
+from forebay.signatures.template import BODY, ID, TIMESTAMP, compile_template
+
+# Items of one request's signature headers that are looked at; senders that rotate secrets send two or three.
+# Bounds the work a stranger can ask for.
+MAX_ITEMS = 32
+# Digits of a timestamp: enough for microseconds until the year 2286.
+MAX_DIGITS = 16
+
+
+class Reason(StrEnum):
+    """Why a request was refused: few, stable words, fit for a metric's label. None of them is told to the sender."""
+
+    NO_SECRET = "no-secret"  # noqa: S105 - a reason, not a secret
+    DUPLICATE_HEADER = "duplicate-header"  # a header that counts came twice: who knows which one the sender meant
+    MISSING_SIGNATURE = "missing-signature"
+    MALFORMED_SIGNATURE = "malformed-signature"  # wrong prefix, length, alphabet or case: no signature of this scheme
+    BAD_SIGNATURE = "bad-signature"  # well formed, but of another secret or another request
+    MISSING_TIMESTAMP = "missing-timestamp"
+    MALFORMED_TIMESTAMP = "malformed-timestamp"
+    MISSING_HEADER = "missing-header"  # another header that is part of the signed string, such as the id
+    TIMESTAMP_TOO_OLD = "timestamp-too-old"  # the signature is right: a replay, a late delivery, or a clock that is off
+    TIMESTAMP_IN_FUTURE = "timestamp-in-future"  # the signature is right
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Let it in."""
+
+    secret: int | None  # which of the secrets it was signed with, the first is 0; None if nothing had to be signed
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Keep it out."""
+
+    reason: Reason
+
+
+class Verifier:
+    """Verifies the requests of one source. Fails closed: without a secret it refuses everything.
+
+    `tolerance` (seconds, both directions) replaces the scheme's. Raises SpecError for a secret that can not be used
+    and for a tolerance or secrets that would do nothing; the message never shows a secret.
+    """
+
+    def __init__(self, scheme: Scheme, secrets: Sequence[bytes], tolerance: float | None = None) -> None:
+        self._open = scheme.algorithm is Algorithm.NONE
+        if self._open and secrets:
+            raise SpecError("secrets are given, but nothing is verified: name the scheme, or leave the secrets out")
+        self._macs = _macs(scheme, secrets)
+        self._accepted = tuple(Verified(index) for index in range(len(self._macs)))
+        self._template = compile_template(scheme.signed)
+        self._signatures = _lower(scheme.signature_headers)
+        self._separator = scheme.separator.encode() or None
+        self._prefix = scheme.prefix.encode()
+        self._ids = _lower(scheme.delivery_id_headers) if ID in self._template.fields else ()
+        self._named = frozenset(self._template.headers)
+        stamp = scheme.timestamp or Timestamp()
+        self._stamped = scheme.timestamp is not None
+        self._stamps = _lower(stamp.headers)
+        self._stamp_item = stamp.item.encode()
+        self._per_second = 1000 if stamp.unit is Unit.MILLISECONDS else 1
+        self._tolerance = _tolerance(scheme, tolerance)
+        self._wanted = frozenset((*self._signatures, *self._ids, *self._stamps, *self._named))
+        self._lengths = frozenset(map(len, self._wanted))
+
+    def verify(self, headers: Iterable[tuple[bytes, bytes]], body: bytes, now: float) -> Verified | Refused:
+        """Decide about a request: its headers as received, its raw body, and the time in seconds since 1970."""
+        if self._open:
+            return _OPEN
+        if not self._macs:
+            return _REFUSED[Reason.NO_SECRET]
+        fields = self._collect(headers)
+        if fields is None:
+            return _REFUSED[Reason.DUPLICATE_HEADER]
+        fields[BODY] = body
+        signatures = self._complete(fields)
+        if isinstance(signatures, Reason):
+            return _REFUSED[signatures]
+        # The age comes last, so that its two reasons are only said of senders that know the secret.
+        verdict = self._match(self._template.render(fields), signatures)
+        if self._stamped and isinstance(verdict, Verified):
+            return self._timely(verdict, now - int(fields[TIMESTAMP]) / self._per_second)
+        return verdict
+
+    def _collect(self, headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
+        """The headers that count, by name in lower case; None if one of them came twice."""
+        wanted, lengths = self._wanted, self._lengths
+        found: dict[bytes, bytes] = {}
+        for name, value in headers:
+            # The length first: it rules out most names at half the cost of reading them.
+            if len(name) in lengths and (lower := name.lower()) in wanted:
+                if lower in found:
+                    return None
+                found[lower] = value
+        return found
+
+    def _complete(self, fields: dict[bytes, bytes]) -> list[bytes] | Reason:
+        """The signatures that were sent; adds to the fields what the signed string needs beside headers and body."""
+        items = self._items(fields)
+        if isinstance(items, Reason):
+            return items
+        prefix = self._prefix
+        signatures = [item[len(prefix) :] for item in items if item.startswith(prefix)]
+        if not signatures:
+            return Reason.MALFORMED_SIGNATURE
+        if self._stamped:
+            stamp = self._stamp(fields, items)
+            if isinstance(stamp, Reason):
+                return stamp
+            fields[TIMESTAMP] = stamp
+        return signatures if self._identify(fields) else Reason.MISSING_HEADER
+
+    def _items(self, fields: Mapping[bytes, bytes]) -> list[bytes] | Reason:
+        values = [fields[name] for name in self._signatures if name in fields]
+        if not values:
+            return Reason.MISSING_SIGNATURE
+        separator = self._separator
+        if separator is None:
+            return values
+        items = [item.strip(b" \t") for value in values for item in value.split(separator, MAX_ITEMS)]
+        return items if len(items) <= MAX_ITEMS else Reason.MALFORMED_SIGNATURE
+
+    def _stamp(self, fields: Mapping[bytes, bytes], items: list[bytes]) -> bytes | Reason:
+        item = self._stamp_item
+        if item:
+            stamps = [text[len(item) :] for text in items if text.startswith(item)]
+        else:
+            stamps = [fields[name] for name in self._stamps if name in fields][:1]
+        if not stamps:
+            return Reason.MISSING_TIMESTAMP
+        stamp = stamps[0]
+        if len(stamps) > 1 or len(stamp) > MAX_DIGITS or not stamp.isdigit():
+            return Reason.MALFORMED_TIMESTAMP
+        return stamp
+
+    def _identify(self, fields: dict[bytes, bytes]) -> bool:
+        """Whether every other header that is signed is there; puts the delivery's id in its place."""
+        if self._ids:
+            found = [fields[name] for name in self._ids if name in fields]
+            if not found:
+                return False
+            fields[ID] = found[0]
+        return fields.keys() >= self._named
+
+    def _match(self, message: list[bytes], signatures: list[bytes]) -> Verified | Refused:
+        """Every secret is tried on every signature: the time taken does not tell which one it was."""
+        verdict = None
+        for accepted, mac in zip(self._accepted, self._macs, strict=True):
+            expected = mac.signature(message)
+            for signature in signatures:
+                if compare_digest(expected, signature):
+                    verdict = verdict or accepted
+        if verdict is not None:
+            return verdict
+        could_be = any(self._macs[0].could_be(signature) for signature in signatures)
+        return _REFUSED[Reason.BAD_SIGNATURE if could_be else Reason.MALFORMED_SIGNATURE]
+
+    def _timely(self, verdict: Verified, age: float) -> Verified | Refused:
+        if age > self._tolerance:
+            return _REFUSED[Reason.TIMESTAMP_TOO_OLD]
+        if age < -self._tolerance:
+            return _REFUSED[Reason.TIMESTAMP_IN_FUTURE]
+        return verdict
+
+
+_OPEN = Verified(None)
+_REFUSED = {reason: Refused(reason) for reason in Reason}
+
+
+def _lower(names: Iterable[str]) -> tuple[bytes, ...]:
+    return tuple(name.lower().encode() for name in names)
+
+
+def _macs(scheme: Scheme, secrets: Sequence[bytes]) -> tuple[Mac, ...]:
+    macs = []
+    for number, secret in enumerate(secrets, 1):
+        try:
+            macs.append(Mac(scheme, secret))
+        except SpecError as error:
+            raise SpecError(f"secret {number} of {len(secrets)} {error}") from None
+    return tuple(macs)
+
+
+def _tolerance(scheme: Scheme, tolerance: float | None) -> float:
+    if tolerance is None:
+        return scheme.timestamp.tolerance if scheme.timestamp else 0
+    if scheme.timestamp is None:
+        raise SpecError("a tolerance is given, but this scheme signs no timestamp: leave it out")
+    if not tolerance > 0:
+        raise SpecError(f"a tolerance of {tolerance} s accepts nothing")
+    return tolerance
