@@ -24,22 +24,11 @@ from urllib.parse import quote
 
 from forebay.errors import ForebayError, Unavailable
 from forebay.management import Management
+from forebay_cli.distribution import INSIDE, PATH, beside, server, start_command
 
 NODE = "forebay@localhost"
 START_S = 60.0  # a loaded machine takes long; an idle one three to five seconds
 _KEEPER = Path(__file__).with_name("keeper.py")
-_DEBIAN_SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"  # /usr/sbin/rabbitmq-server would switch to the user rabbitmq
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_INSIDE = Path("/run/forebay")  # where the folder appears inside a root file system
-
-# Enter a root file system in a mount namespace of our own: nothing is written to it, nothing stays mounted.
-_ENTER = """
-mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"
-mount -t tmpfs -o size=16m tmpfs "$1/tmp"
-mount -t tmpfs -o size=1m,mode=755 tmpfs "$1/run" && mkdir "$1/run/forebay" && mount --bind "$2" "$1/run/forebay"
-mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev"
-exec chroot "$1" "$3"
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +95,9 @@ class PrivateBroker:
         """Start, and return when AMQP and the management API answer. Raises Unavailable if they do not in time."""
         if self._keeper is not None:
             raise RuntimeError("the broker runs already")
-        command = _command(self.folder, self.root)
         with self.log.open("ab") as log:
-            self._keeper = _keep(command, self._grace_s, _environment(self._identity, self._inside), log)
+            environment = _environment(self._identity, self._inside)
+            self._keeper = _keep(start_command(self.folder, self.root), self._grace_s, environment, log)
         try:
             self.pid = int(await asyncio.to_thread(_stdout(self._keeper).readline) or 0)
             await asyncio.wait_for(self._ready(), timeout_s)
@@ -142,9 +131,9 @@ class PrivateBroker:
         """Run `rabbitmqctl` on it (about a second) and return what it printed, for what the management API can not do."""
         if self.pid is None:
             raise RuntimeError("the broker does not run")
-        command = [str(_server(self.root).with_name("rabbitmqctl")), "--quiet", *arguments]
+        command = [str(server(self.root).with_name("rabbitmqctl")), "--quiet", *arguments]
         if self.root is not None:
-            command = [*_enter_again(self.pid), *command]
+            command = [*beside(self.pid), *command]
         environment = _environment(self._identity, self._inside)
         # Not listening, it needs no epmd either.
         environment["ERL_AFLAGS"] = f"{_no_epmd(self._identity)} -dist_listen false"
@@ -158,7 +147,7 @@ class PrivateBroker:
 
     @property
     def _inside(self) -> Path:
-        return self.folder if self.root is None else _INSIDE
+        return self.folder if self.root is None else INSIDE
 
     async def _ready(self) -> None:
         async with self.management() as management:
@@ -213,46 +202,6 @@ async def private_broker(folder: Path | None = None, *, root: Path | None = None
             shutil.rmtree(place, ignore_errors=True)
         else:
             await broker.stop()
-
-
-def machine_version() -> str | None:
-    """The version of Debian's rabbitmq-server package on this machine, without starting anything."""
-    return version_in(Path("/"))
-
-
-def version_in(root: Path) -> str | None:
-    """The version of RabbitMQ in a Debian root file system; None if there is none."""
-    found = sorted(root.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*"))
-    return found[-1].name.partition("-")[2] if found else None
-
-
-def _server(root: Path | None) -> Path:
-    """The start script: its path inside the root file system. Raises Unavailable if there is none."""
-    if root is not None:
-        if not (root / _DEBIAN_SERVER[1:]).exists():
-            raise Unavailable(f"no rabbitmq-server in {root}; make one with tools/rabbitmq_root.py")
-        return Path(_DEBIAN_SERVER)
-    found = _DEBIAN_SERVER if Path(_DEBIAN_SERVER).exists() else shutil.which("rabbitmq-server")
-    if found is None:
-        raise Unavailable(
-            "this machine has no rabbitmq-server: apt-get install rabbitmq-server, or give a broker with --broker amqp://…"
-        )
-    return Path(found).resolve() if found != _DEBIAN_SERVER else Path(found)
-
-
-def _command(folder: Path, root: Path | None) -> list[str]:
-    server = str(_server(root))
-    if root is None:
-        return [server]
-    as_user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    enter = ["sh", "-euc", _ENTER, "enter", str(root), str(folder), server]
-    return ["unshare", "--mount", "--propagation=private", *as_user, *enter]
-
-
-def _enter_again(pid: int) -> list[str]:
-    """Run a command where that process is: its mounts, root and working directory."""
-    as_user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-    return ["nsenter", f"--target={pid}", *as_user, "--mount", "--root", "--wd"]
 
 
 def _keep(command: list[str], grace_s: float, environment: dict[str, str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
@@ -316,7 +265,7 @@ def _environment(identity: Identity, folder: Path) -> dict[str, str]:
     listen = f"-kernel inet_dist_use_interface {{127,0,0,1}} inet_dist_listen_min {port} inet_dist_listen_max {port}"
     schedulers = min(os.cpu_count() or 1, 4)
     return {
-        "PATH": _PATH,
+        "PATH": PATH,
         "HOME": str(folder),  # of the cookie
         "LANG": "C.UTF-8",
         "RUNNING_UNDER_SYSTEMD": "true",  # makes the start script replace itself by the broker: one process less
