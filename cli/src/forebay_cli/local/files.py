@@ -1,0 +1,65 @@
+"""ConfigMaps and Secrets as files below a process's FOREBAY_ROOT, as a kubelet mounts them; readable for us alone."""
+
+import base64
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from forebay.errors import SpecError
+from forebay_cli.local.pod import MountedFile
+from forebay_operator.desired import Object
+
+Contents = Mapping[tuple[str, str, str], bytes]  # (kind, name, key) -> what stands in it
+Secrets = Mapping[str, Mapping[str, bytes]]  # name -> key -> value, all of the source's namespace
+
+
+def contents(objects: Iterable[Object], secrets: Secrets) -> dict[tuple[str, str, str], bytes]:
+    """Everything that can be mounted: the ConfigMaps and Secrets among the objects, and Secrets from elsewhere."""
+    found = {("Secret", name, key): value for name, data in secrets.items() for key, value in data.items()}
+    for item in objects:
+        name = item["metadata"]["name"]
+        if item["kind"] == "ConfigMap":
+            found |= {("ConfigMap", name, key): text.encode() for key, text in item.get("data", {}).items()}
+        elif item["kind"] == "Secret":
+            found |= {("Secret", name, key): base64.b64decode(text) for key, text in item.get("data", {}).items()}
+    return found
+
+
+def missing(files: Iterable[MountedFile], held: Contents) -> list[MountedFile]:
+    """The files whose content nobody gave, each once."""
+    wanted = {(file.kind, file.name, file.key): file for file in files}
+    return [file for place, file in wanted.items() if place not in held]
+
+
+def check(files: Iterable[MountedFile], held: Contents) -> None:
+    """Raises SpecError that names every key of a Secret that is needed and not there."""
+    lost = missing(files, held)
+    if lost:
+        places = ", ".join(f"{file.name}/{file.key}" for file in lost)
+        raise SpecError(
+            f"{places} {'is' if len(lost) == 1 else 'are'} not given; add the Secret with -f, or --secret NAME/KEY=@FILE"
+        )
+
+
+def mount(root: Path, files: Iterable[MountedFile], held: Contents) -> None:
+    """Write a process's files, in place of whatever was there."""
+    for folder in ("config", "secrets"):
+        shutil.rmtree(root / folder, ignore_errors=True)
+    for file in files:
+        write_private(root / file.path, held[file.kind, file.name, file.key])
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only we can read, at no moment with wider rights; its new folders likewise."""
+    make_private_folder(path.parent)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(content)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and what is missing above it, for us alone (`mkdir(parents=True)` would give parents wider rights)."""
+    for part in reversed((folder, *folder.parents)):
+        if not part.exists():
+            part.mkdir(mode=0o700, exist_ok=True)
