@@ -137,7 +137,7 @@ class Consumer:
 
     def _ack(self, generation: int, tag: int) -> None:
         if generation == self.generation and self._writer is not None and self.link.channel is not None:
-            self._writer.write(frames.ack_frame(self.link.channel.channel_number, tag))
+            self._writer.write(frames.ack_frame(frames.CHANNEL, tag))
 
     def _reject(self, generation: int, tag: int, *, requeue: bool) -> None:
         if generation == self.generation and self._writer is not None and self.link.channel is not None:

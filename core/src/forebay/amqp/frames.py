@@ -26,6 +26,7 @@ _MESSAGE_ID, _TIMESTAMP, _APP_ID = 1 << 7, 1 << 6, 1 << 3
 _FLAGS = _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | _APP_ID
 _PERSISTENT = b"\x02"
 
+CHANNEL = 1  # the one channel of a link
 MAX_SHORT = 255  # bytes of a short string
 FRAME_OVERHEAD = 8
 

@@ -15,6 +15,7 @@ import pika.exceptions
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 
+from forebay.amqp.frames import CHANNEL
 from forebay.errors import SpecError
 
 T = TypeVar("T")
@@ -144,7 +145,7 @@ class Link:
 
     async def _open_channel(self, connection: AsyncioConnection) -> Channel:
         opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
-        channel = connection.channel(on_open_callback=lambda channel: resolve(opened, channel))
+        channel = connection.channel(CHANNEL, on_open_callback=lambda channel: resolve(opened, channel))
         channel.add_on_close_callback(lambda _channel, error: self.recycle(_sentence(error)))
         lost = asyncio.ensure_future(self._lost.wait())
         try:

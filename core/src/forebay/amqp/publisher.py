@@ -71,7 +71,6 @@ class Publisher:
         self._next_tag = 1
         self._writer: FrameWriter | None = None
         self.frame_max = 131_072
-        self.channel_number = 1
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -131,10 +130,8 @@ class Publisher:
             else frames.text_item(name.encode(), value if isinstance(value, bytes) else str(value).encode())
             for name, value in message.headers.items()
         ]
-        return frames.method_frame(
-            self.channel_number, exchange.encode(), routing_key.encode()
-        ) + frames.content_frames(
-            self.channel_number,
+        return frames.method_frame(frames.CHANNEL, exchange.encode(), routing_key.encode()) + frames.content_frames(
+            frames.CHANNEL,
             content_type=None if message.content_type is None else message.content_type.encode()[: frames.MAX_SHORT],
             table=b"".join(items),
             message_id=message.message_id.encode()[: frames.MAX_SHORT],
@@ -148,7 +145,7 @@ class Publisher:
 
     def on_up(self, connection: AsyncioConnection, channel: Channel) -> None:
         channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._open(connection, channel))
+        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._open(connection))
 
     def on_down(self, reason: str) -> None:  # noqa: ARG002  # the link keeps the reason
         self._writer = None
@@ -158,12 +155,11 @@ class Publisher:
         if blocked:
             self._fail_all(Outcome.BLOCKED)
 
-    def _open(self, connection: AsyncioConnection, channel: Channel) -> None:
+    def _open(self, connection: AsyncioConnection) -> None:
         self._pending.clear()
         self._returned.clear()
         self.in_flight_bytes = 0
         self._next_tag = 1
-        self.channel_number = channel.channel_number
         self.frame_max = connection.params.frame_max or self.frame_max
         self._writer = FrameWriter(connection)
 

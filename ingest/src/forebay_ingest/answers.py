@@ -1,0 +1,104 @@
+"""Every answer the endpoint can give, as bytes. An accepted webhook's answer is all but ready before it comes.
+
+Refusals carry a problem document (RFC 9457) that says what to do and nothing about the inside.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+
+from forebay.settings import Answer
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is refused: a stable word for metrics and logs, the status, a sentence for the sender."""
+
+    cause: str
+    status: int
+    detail: str
+    retry: bool = False  # whether Retry-After invites a later try
+    close: bool = False  # the connection can not go on: what follows on it may be the rest of this request
+
+
+NOT_FOUND = Refusal("not-found", 404, "No webhook source answers at this path.")
+METHOD = Refusal("method", 405, "This source does not take this method.")
+CONTENT_TYPE = Refusal("content-type", 415, "This source does not take this content type.", close=True)
+TOO_LARGE = Refusal("too-large", 413, "The body is larger than this source takes.", close=True)
+HEADERS_TOO_LARGE = Refusal("headers-too-large", 431, "The headers are larger than this source takes.", close=True)
+EXPECTATION = Refusal("expectation", 417, "The only expectation that can be met is 100-continue.", close=True)
+BAD_REQUEST = Refusal("bad-request", 400, "This is not a request that HTTP/1.1 allows.", close=True)
+SLOW = Refusal("slow", 408, "The request took too long to arrive.", close=True)
+SIGNATURE = Refusal("signature", 401, "The signature does not verify.")
+
+# Ours to mend, so every one of them tells the provider to come back.
+SUSPENDED = Refusal("suspended", 503, "This source is suspended.", retry=True)
+OVERLOADED = Refusal("overloaded", 503, "Too much is being received at this moment.", retry=True, close=True)
+CONNECTIONS = Refusal("connections", 503, "Too many connections are open.", retry=True, close=True)
+DRAINING = Refusal("draining", 503, "This process is ending; another one will answer.", retry=True, close=True)
+UNHANDLED = Refusal("unhandled", 503, "The webhook could not be taken.", retry=True, close=True)
+
+_STORE = "The webhook could not be stored safely."
+BROKER_REFUSALS = {
+    cause: Refusal(cause, 503, _STORE, retry=True)
+    for cause in ("unroutable", "refused", "timeout", "disconnected", "blocked", "down", "busy")
+}
+
+
+class Answers:
+    """Makes answers; `tick` must be called about once a second to keep the date right (RFC 9110 §6.6.1)."""
+
+    def __init__(self, accepted: Answer, *, retry_after_s: int, allow: tuple[str, ...]) -> None:
+        self._retry_after = f"Retry-After: {retry_after_s}\r\n"
+        self._allow = f"Allow: {', '.join(allow)}\r\n"
+        self._body = accepted.body.encode()
+        self._head = _accepted_head(accepted, len(self._body))
+        self._date = ""
+        self._before_id = b""
+        self.tick(time.time())
+
+    def tick(self, now: float) -> None:
+        """Take over the time."""
+        self._date = f"Date: {formatdate(now, usegmt=True)}\r\n"
+        self._before_id = (self._head + self._date + "X-Forebay-Id: ").encode("latin-1")
+
+    def accepted(self, event_id: bytes, *, close: bool) -> bytes:
+        """The 2xx of a webhook that is safe."""
+        if close:
+            return self._before_id + event_id + b"\r\nConnection: close\r\n\r\n" + self._body
+        return self._before_id + event_id + b"\r\n\r\n" + self._body
+
+    def refused(self, refusal: Refusal, *, close: bool, head_only: bool = False) -> bytes:
+        """The honest no. `head_only` is for answers to HEAD, which have no body."""
+        title = HTTPStatus(refusal.status).phrase
+        problem = {
+            "type": f"https://forebay.dev/problems/{refusal.cause}",
+            "title": title,
+            "status": refusal.status,
+            "detail": refusal.detail,
+        }
+        body = json.dumps(problem).encode() + b"\n"
+        head = (
+            f"HTTP/1.1 {refusal.status} {title}\r\n{self._date}"
+            f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
+            + (self._allow if refusal.status == HTTPStatus.METHOD_NOT_ALLOWED else "")
+            + (self._retry_after if refusal.retry else "")
+            + ("Connection: close\r\n" if close else "")
+            + "\r\n"
+        )
+        return head.encode() if head_only else head.encode() + body
+
+
+def _accepted_head(accepted: Answer, length: int) -> str:
+    phrase = HTTPStatus(accepted.status).phrase
+    lines = [f"HTTP/1.1 {accepted.status} {phrase}"]
+    if accepted.status != HTTPStatus.NO_CONTENT:  # RFC 9110 §8.6: no Content-Length in a 204
+        lines.append(f"Content-Length: {length}")
+    if length:
+        lines.append(f"Content-Type: {accepted.content_type}")
+    lines += [f"{name}: {value}" for name, value in accepted.headers]
+    return "\r\n".join(lines) + "\r\n"

@@ -1,0 +1,144 @@
+"""The ingest process: listener, clock, secrets, readiness and drain around the request path."""
+
+import asyncio
+import contextlib
+import time
+
+from prometheus_client import CollectorRegistry
+
+from forebay.amqp.publisher import Publisher
+from forebay.errors import SpecError
+from forebay.process import shown_address, split_address
+from forebay.settings import IngestSettings, Runtime, load
+from forebay.signatures.configured import scheme_of
+from forebay.signatures.verify import Verifier
+from forebay.telemetry import Log
+from forebay_ingest.answers import Answers
+from forebay_ingest.connection import Connection
+from forebay_ingest.measures import Measures
+from forebay_ingest.receive import Receiver
+
+SETTINGS_FILE = "config/ingest.json"
+
+_TICK_S = 0.5  # the clock that sweeps deadlines and dates answers
+_SECRETS_S = 5.0  # how often mounted Secrets are looked at for a rotation
+_BACKLOG = 4096  # connections the kernel holds for us during a burst
+_GRACE_S = 0.5  # after SIGTERM new connections are still served for so long: a load balancer needs a moment
+
+
+class Ingest:
+    """One endpoint of one source (a `forebay.process.Part`, and the connections' Listener)."""
+
+    def __init__(self, runtime: Runtime, log: Log) -> None:
+        self.settings = load(IngestSettings, runtime.root / SETTINGS_FILE)
+        self.limits = self.settings.limits
+        self.connections: set[Connection] = set()
+        self.reading_bytes = 0
+        self.draining = False
+        self._runtime = runtime
+        self._log = log
+        self._server: asyncio.Server | None = None
+        self._publisher = Publisher(
+            lambda: runtime.read_secret(self.settings.broker_url_file).decode(),
+            name=f"forebay-ingest {self.settings.source}",
+            confirm_s=self.limits.confirm_s,
+            max_in_flight=self.limits.in_flight,
+            max_in_flight_bytes=self.limits.in_flight_bytes,
+        )
+        self._measures = _measures(self, self._publisher)
+        self.answers = Answers(
+            self.settings.answer, retry_after_s=self.limits.retry_after_s, allow=self.settings.methods
+        )
+        self._secrets = self._read_secrets()
+        self.receiver = Receiver(self.settings, self._verifier(self._secrets), self._publisher, self._measures, log)
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        return self._measures.registry
+
+    def unhealthy(self) -> str | None:
+        """The loop answers, so it turns; a lost broker is no reason for a restart."""
+        return None
+
+    def unready(self) -> str | None:
+        """A blocked broker leaves it ready: all replicas are as blocked, and a 503 says more than a closed port."""
+        if self._publisher.link.up:
+            return None
+        return f"no connection to the broker: {self._publisher.link.error}"
+
+    async def start(self) -> dict[str, str]:
+        loop = asyncio.get_running_loop()
+        host, port = split_address(self._runtime.listen)
+        try:
+            self._server = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=_BACKLOG)
+        except OSError as error:
+            raise SpecError(f"can not listen on {self._runtime.listen} (FOREBAY_LISTEN): {error.strerror}") from error
+        return {"http": shown_address(self._server)}
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._publisher.run())
+            group.create_task(self._sweep())
+            group.create_task(self._watch_secrets())
+
+    async def drain(self) -> None:
+        """Serve on for a moment, take no new connections, end what is under way, give up after `drain_s`."""
+        assert self._server is not None
+        self.draining = True
+        await asyncio.sleep(_GRACE_S)
+        self._server.close()
+        for connection in list(self.connections):
+            connection.end_when_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_s):
+                while self.connections:  # noqa: ASYNC110  # an event would cost on every disconnect
+                    await asyncio.sleep(0.02)
+        self._log.info("drained", connections_left=len(self.connections))
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self.answers.tick(time.time())
+            now = loop.time()
+            for connection in [c for c in self.connections if c.timed and c.deadline <= now]:
+                connection.expired()
+
+    async def _watch_secrets(self) -> None:
+        while True:
+            await asyncio.sleep(_SECRETS_S)
+            try:
+                secrets = self._read_secrets()
+                if secrets == self._secrets:
+                    continue
+                self.receiver.verifier = self._verifier(secrets)
+            except SpecError as error:
+                # What worked goes on working; a half-written rotation must not lock the provider out.
+                self._log.error("secrets.unusable", error=str(error))
+                continue
+            self._secrets = secrets
+            self._log.info("secrets.reloaded", secrets=len(secrets))
+
+    def _read_secrets(self) -> tuple[bytes, ...]:
+        return tuple(self._runtime.read_secret(file) for file in self.settings.verification.secret_files)
+
+    def _verifier(self, secrets: tuple[bytes, ...]) -> Verifier:
+        verification = self.settings.verification
+        return Verifier(scheme_of(verification), secrets, verification.tolerance_s)
+
+
+def _measures(ingest: Ingest, publisher: Publisher) -> Measures:
+    measures = Measures(ingest.settings.source, tuple(dict.fromkeys(route.queue for route in ingest.settings.routes)))
+    measures.gauge("forebay_ingest_in_flight", "Webhooks published and not confirmed yet.", lambda: publisher.in_flight)
+    measures.gauge("forebay_ingest_in_flight_bytes", "Bytes of the bodies of those.", lambda: publisher.in_flight_bytes)
+    measures.gauge("forebay_ingest_connections", "Open HTTP connections.", lambda: len(ingest.connections))
+    measures.gauge(
+        "forebay_ingest_reading_bytes", "Bytes of bodies that are not complete yet.", lambda: ingest.reading_bytes
+    )
+    measures.gauge("forebay_ingest_broker_up", "1 while connected to the broker.", lambda: publisher.link.up)
+    measures.gauge(
+        "forebay_ingest_broker_blocked",
+        "1 while the broker blocks publishers (memory or disk alarm).",
+        lambda: publisher.link.blocked,
+    )
+    return measures

@@ -1,0 +1,160 @@
+"""The request path: check, verify, route, publish, answer. Everything a webhook meets between the socket and the queue.
+
+`check` decides on the head alone, before a body is read; `receive` has the whole request. The answer follows from the
+broker's confirm: nothing here says 2xx before.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import hdrs
+from multidict import istr
+
+from forebay.amqp.publisher import Outcome, Publisher
+from forebay.identity import IdSource
+from forebay.settings import IngestSettings
+from forebay.signatures.configured import scheme_of
+from forebay.signatures.verify import Refused, Verifier
+from forebay.telemetry import Log, traceparent
+from forebay_ingest import answers
+from forebay_ingest.answers import BROKER_REFUSALS, Refusal
+from forebay_ingest.measures import Measures
+from forebay_ingest.prepared import Prepared, Received
+from forebay_ingest.routing import KEPT, Router
+
+_TRACEPARENT = istr("traceparent")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The webhook is safe in its queue."""
+
+    event_id: bytes
+
+
+Verdict = Accepted | Refusal
+Respond = Callable[[Verdict], None]
+
+
+class Receiver:
+    """Takes the webhooks of one source. `verifier` may be exchanged while it works (a rotated secret)."""
+
+    def __init__(
+        self,
+        settings: IngestSettings,
+        verifier: Verifier,
+        publisher: Publisher,
+        measures: Measures,
+        log: Log,
+    ) -> None:
+        scheme = scheme_of(settings.verification)
+        self.verifier = verifier
+        self.settings = settings
+        self._publisher = publisher
+        self._measures = measures
+        self._log = log
+        self._ids = IdSource()
+        self._router = Router(settings.routes, scheme.event_type)
+        self._prepared = Prepared(settings)
+        self._delivery_id_headers = tuple(istr(name) for name in scheme.delivery_id_headers)
+        self._path = settings.path
+        self._below = settings.path.rstrip("/") + "/"
+        self._methods = frozenset(settings.methods)
+        self._content_types = frozenset(kind.lower() for kind in settings.content_types)
+
+    def check(self, head: Any, length: int | None) -> Refusal | None:
+        """What a request's head (aiohttp's RawRequestMessage) and its Content-Length already decide."""
+        path = target(head).partition("?")[0]
+        if path != self._path and not path.startswith(self._below):
+            return answers.NOT_FOUND
+        if head.method not in self._methods:
+            return answers.METHOD
+        if self._content_types and media_type(head.headers) not in self._content_types:
+            return answers.CONTENT_TYPE
+        if self.settings.suspended:
+            return answers.SUSPENDED
+        if length is not None and length > self.settings.limits.body_bytes:
+            return answers.TOO_LARGE
+        return None
+
+    def receive(self, head: Any, body: bytes, client: bytes, respond: Respond) -> None:
+        """Verify and publish a whole request; `respond` is called once, when the verdict is known."""
+        now = time.time()
+        verdict = self.verifier.verify(head.raw_headers, body, now)
+        if type(verdict) is Refused:
+            self._measures.signature_refused(verdict.reason)
+            respond(answers.SIGNATURE)
+            return
+        milliseconds = int(now * 1000)
+        event_id = self._ids.next(milliseconds).encode()
+        headers = head.headers
+        full_target = target(head)
+        suffix = full_target.partition("?")[0][len(self._path) :]
+        routed = self._router.route(headers, suffix, body)
+        received = Received(
+            event_id=event_id,
+            method=head.method,
+            target=full_target,
+            received_at=milliseconds,
+            client=client,
+            raw_headers=head.raw_headers,
+            content_type=headers.get(hdrs.CONTENT_TYPE),
+            delivery_id=self._delivery_id(headers),
+            event_type=routed.event_type,
+            traceparent=_trace(headers),
+            body=body,
+        )
+        queue, started = routed.queue, time.perf_counter()
+
+        def settled(outcome: Outcome) -> None:
+            self._measures.confirm_seconds(time.perf_counter() - started)
+            if outcome is Outcome.CONFIRMED:
+                self._measures.accepted[queue]()
+                self._measures.body_bytes(len(body))
+                respond(Accepted(event_id))
+            else:
+                respond(BROKER_REFUSALS[outcome.value])
+
+        self._publisher.send(
+            self._prepared.publish(queue, received, self._publisher.frame_max), event_id, len(body), settled
+        )
+
+    def refused(self, refusal: Refusal, client: bytes) -> None:
+        """Count and tell a refusal; every answer but 2xx passes here once."""
+        self._measures.refused(refusal.cause, refusal.status)
+        self._log.info(
+            "request.refused",
+            cause=refusal.cause,
+            status=refusal.status,
+            client=client.decode("latin-1"),
+        )
+
+    def hung_up(self) -> None:
+        """Count a sender that left before its answer."""
+        self._measures.hangups(1)
+
+    def _delivery_id(self, headers: Any) -> str | None:
+        for name in self._delivery_id_headers:
+            value: str | None = headers.get(name)
+            if value is not None:
+                return value[:KEPT]
+        return None
+
+
+def target(head: Any) -> str:
+    """Path and query exactly as requested, also of a request in absolute form (RFC 9112 §3.2.2)."""
+    path: str = head.path
+    return path if path.startswith("/") else str(head.url.raw_path_qs)
+
+
+def media_type(headers: Any) -> str:
+    """The content type without parameters, in lower case."""
+    value: str = headers.get(hdrs.CONTENT_TYPE, "")
+    return value.partition(";")[0].strip().lower()
+
+
+def _trace(headers: Any) -> str | None:
+    value = headers.get(_TRACEPARENT)
+    return None if value is None else traceparent(value.encode("utf-8", "surrogateescape"))

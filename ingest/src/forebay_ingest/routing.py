@@ -1,0 +1,138 @@
+"""Which queue a webhook goes to: the first route that matches. Pure; parses the body only if a route asks for it."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forebay.settings import Match, Route
+
+# Characters of an event type or delivery id that are kept.
+KEPT = 200
+
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The queue's short name, and the event type that was found on the way."""
+
+    queue: str
+    event_type: str | None
+
+
+@dataclass(slots=True)
+class _Webhook:
+    """What rules look at; the body's JSON is parsed when the first rule asks."""
+
+    headers: Mapping[str, str]
+    suffix: str
+    body: bytes
+    event_type: str | None = None
+    parsed: Any = _MISSING
+
+    def json(self) -> Any:
+        if self.parsed is _MISSING:
+            try:
+                self.parsed = json.loads(self.body)
+            except (ValueError, RecursionError):
+                self.parsed = None
+        return self.parsed
+
+
+class Router:
+    """The routing table of a source. The last route is expected to match everything (`default`)."""
+
+    def __init__(self, routes: Sequence[Route], event_type: str | None) -> None:
+        """`event_type` is where the scheme finds it: "header:NAME", "json:FIELD" or None."""
+        self._routes = [(route.queue, _predicate(route.match)) for route in routes]
+        place, _, name = (event_type or "").partition(":")
+        self._header = name if place == "header" else None
+        # A body is parsed for its event type only where a route decides by it.
+        wanted = any(route.match.event_types for route in routes)
+        self._field = name if place == "json" and wanted else None
+
+    def route(self, headers: Mapping[str, str], suffix: str, body: bytes) -> Routed:
+        """`suffix` is what of the path follows the source's own path."""
+        webhook = _Webhook(headers, suffix, body)
+        webhook.event_type = self._event_type(webhook)
+        for queue, matches in self._routes:
+            if matches is None or matches(webhook):
+                return Routed(queue, webhook.event_type)
+        return Routed(self._routes[-1][0], webhook.event_type)
+
+    def _event_type(self, webhook: _Webhook) -> str | None:
+        if self._header is not None:
+            value = webhook.headers.get(self._header)
+            return None if value is None else value[:KEPT]
+        if self._field is not None:
+            value = _dig(webhook.json(), self._field)
+            return value[:KEPT] if isinstance(value, str) else None
+        return None
+
+
+_Predicate = Callable[[_Webhook], bool]
+
+
+def _predicate(match: Match) -> _Predicate | None:
+    """All conditions that are set must hold; None stands for "everything matches"."""
+    conditions: list[_Predicate] = []
+    if match.event_types:
+        conditions.append(_by_event_type(match.event_types))
+    if match.header is not None:
+        conditions.append(_by_header(match.header, frozenset(match.header_values)))
+    if match.path_suffix is not None:
+        conditions.append(_by_suffix(match.path_suffix))
+    if match.json_path is not None:  # the costly one comes last
+        conditions.append(_by_json(match.json_path, frozenset(match.json_values)))
+    if not conditions:
+        return None
+    return lambda webhook: all(condition(webhook) for condition in conditions)
+
+
+def _by_event_type(patterns: tuple[str, ...]) -> _Predicate:
+    exact = frozenset(pattern for pattern in patterns if not pattern.endswith("*"))
+    prefixes = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("*"))
+
+    def matches(webhook: _Webhook) -> bool:
+        kind = webhook.event_type
+        return kind is not None and (kind in exact or kind.startswith(prefixes))
+
+    return matches
+
+
+def _by_header(name: str, values: frozenset[str]) -> _Predicate:
+    def matches(webhook: _Webhook) -> bool:
+        value = webhook.headers.get(name)
+        return value is not None and (not values or value in values)
+
+    return matches
+
+
+def _by_suffix(suffix: str) -> _Predicate:
+    return lambda webhook: webhook.suffix.endswith(suffix)
+
+
+def _by_json(path: str, values: frozenset[str]) -> _Predicate:
+    def matches(webhook: _Webhook) -> bool:
+        value = _dig(webhook.json(), path)
+        return value is not _MISSING and (not values or _as_text(value) in values)
+
+    return matches
+
+
+def _dig(data: Any, path: str) -> Any:
+    """What a dotted path leads to; numbers step into lists. _MISSING where it leads nowhere."""
+    for step in path.split("."):
+        if isinstance(data, dict) and step in data:
+            data = data[step]
+        elif isinstance(data, list) and step.isascii() and step.isdigit() and int(step) < len(data):
+            data = data[int(step)]
+        else:
+            return _MISSING
+    return data
+
+
+def _as_text(value: Any) -> str:
+    """Compared as a person writes it in a manifest: true, null, 12, text."""
+    return value if isinstance(value, str) else json.dumps(value)
