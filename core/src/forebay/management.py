@@ -58,13 +58,14 @@ class Management:
 
     def __init__(self, url: str, username: str, password: str, *, timeout_s: float = 10.0) -> None:
         self._api = str(URL(url).with_user(None).with_path("/api/"))
-        self._auth = aiohttp.BasicAuth(username, password)
+        self._username = username
+        self._headers = {"Authorization": aiohttp.encode_basic_auth(username, password)}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=_AT_ONCE)
-        self._session = aiohttp.ClientSession(auth=self._auth, timeout=self._timeout, connector=connector)
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout, connector=connector)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -129,7 +130,7 @@ class Management:
         if status >= 500:
             return Unavailable(f"RabbitMQ's management API at {self._api} failed on {about} ({status}): {reason}")
         if status == 401:
-            return Rejected(f"RabbitMQ's management API at {self._api} refused user '{self._auth.login}': {reason}")
+            return Rejected(f"RabbitMQ's management API at {self._api} refused user '{self._username}': {reason}")
         if status == 404:
             return Missing(f"RabbitMQ has no {about}, or no virtual host for it: {reason}")
         if "inequivalent" in reason:

@@ -18,7 +18,7 @@ _ACK = struct.Struct(">BHIHHQBB")
 
 _BASIC = 60
 _PUBLISH = struct.Struct(">HHH").pack(_BASIC, 40, 0)
-_MANDATORY = b"\x02"
+_MANDATORY = b"\x01"
 
 # Property flags of basic (§1.8.3 of the reference): content-type, headers, delivery-mode, message-id, timestamp, app-id.
 _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE = 1 << 15, 1 << 13, 1 << 12

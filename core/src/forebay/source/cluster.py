@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from typing_extensions import override
 
-from forebay.source.model import Later, Part, Problem, cel
+from forebay.source.model import Later, Part, Problem, cel, list_map
 from forebay.source.values import Line, Namespace, ObjectName, Shape, Span, Text
 
 LabelKey = Annotated[
@@ -82,7 +82,9 @@ class PodTemplate(Part):
     image_pull_secrets: tuple[ObjectName, ...] = Field(
         default=(), max_length=8, description="Names of Secrets to pull images with, besides the operator's."
     )
-    env: tuple[EnvVar, ...] = Field(default=(), max_length=64, description="Environment variables.")
+    env: tuple[EnvVar, ...] = Field(
+        default=(), max_length=64, json_schema_extra=list_map("name"), description="Environment variables."
+    )
     volumes: tuple[KubernetesObject, ...] = Field(
         default=(), max_length=16, description="Volumes, in Kubernetes' own terms."
     )

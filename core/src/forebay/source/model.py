@@ -84,3 +84,8 @@ LATER_KEY = "x-forebay-later"
 def cel(*rules: tuple[str, str]) -> JsonDict:
     """CEL rules of a part for the API server, as (rule, message): the twins of what `faults` says in Python."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
+
+
+def list_map(key: str) -> JsonDict:
+    """Marks a list whose items are told apart by one of their fields, so that several people can each apply theirs."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}

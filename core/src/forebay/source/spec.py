@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from forebay.source.cluster import LabelKey, LabelValue, Monitoring
 from forebay.source.ingest import Ingest
-from forebay.source.model import Later, Part, Problem, cel
+from forebay.source.model import Later, Part, Problem, cel, list_map
 from forebay.source.queues import DeadLetter, Queue, Retry, Storage, routing_faults
 from forebay.source.references import Broker
 from forebay.source.values import Namespace, SourceName, Text
@@ -71,6 +71,7 @@ class Spec(Part):
     queues: tuple[Queue, ...] = Field(
         default=(),
         max_length=16,
+        json_schema_extra=list_map("name"),
         description="Queues of their own for some webhooks. What none matches goes to queue default, which is always there.",
     )
     storage: Annotated[Storage | None, Later("bodies up to 16Mi travel through the queue")] = Field(
@@ -99,6 +100,15 @@ class Spec(Part):
 
 class WebhookSource(Part):
     """Webhooks of one provider: taken in, queued, and delivered at a pace the destination can bear."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!self.metadata.name.matches('-worker(-|$)')",
+                "-worker at the end of the name or within would give two sources' workers the same name",
+            )
+        )
+    )
 
     api_version: Literal["forebay.dev/v1alpha1"] = Field(description="Version of this schema.")
     kind: Literal["WebhookSource"] = Field(description="The kind of this object.")
