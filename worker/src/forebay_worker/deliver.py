@@ -1,0 +1,109 @@
+"""One HTTP attempt: an envelope goes in, an Outcome comes out. Never raises for an answer, a timeout or no answer."""
+
+import re
+import ssl
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from functools import partial
+from pathlib import Path
+
+from forebay.envelope import Envelope
+from forebay.errors import SpecError
+from forebay.settings import Destination
+from forebay_worker import addresses
+from forebay_worker.dial import Dialer, NoAnswer, Origin
+from forebay_worker.http_client import Answer, HttpClient
+from forebay_worker.outcome import Buried, Delivered, Outcome, Refused, Unreachable
+from forebay_worker.request import RequestWriter, Unsendable, Url, parse_url
+from forebay_worker.retry import UNDELIVERABLE
+
+# Characters of a refusal's body that go into the attempt's error text.
+_TEXT_SHOWN = 200
+_SECONDS = re.compile(r"[0-9]{1,12}")
+
+
+class HttpDelivery:
+    """Delivers to one HTTP destination. Made on a running loop; raises SpecError for settings that can not work."""
+
+    def __init__(self, destination: Destination, *, root: Path, read: Callable[[str], bytes]) -> None:
+        url = parse_url(destination.url)
+        self._writer = RequestWriter(destination, url, read)
+        self._client = HttpClient(
+            Dialer(origin(url, destination, root), _refusal(destination)),
+            connect_timeout=destination.connect_timeout_s,
+            timeout=destination.timeout_s,
+        )
+
+    async def __call__(self, envelope: Envelope) -> Outcome:
+        try:
+            method, head = self._writer.write(envelope)
+            answer = await self._client.send(head, envelope.body, bodyless=method == "HEAD")
+        except NoAnswer as error:
+            return Unreachable(str(error), error.cause)
+        except Unsendable as error:
+            return Buried(UNDELIVERABLE, str(error))
+        if 200 <= answer.status < 300:
+            return Delivered(answer.status)
+        if answer.status in (401, 403):
+            self._writer.renew()  # the credential may have been rotated a moment ago
+        return refused(answer, time.time())
+
+    def stuck(self) -> str | None:
+        """Nothing here can hang beyond its timeout."""
+        return None
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def refused(answer: Answer, now: float) -> Refused:
+    """The outcome of an answer that is no 2xx."""
+    text = "" if "Content-Encoding" in answer.headers else _shown(answer.text)
+    return Refused(
+        answer.status,
+        f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}",
+        retry_after(answer.headers.get("Retry-After"), now),
+    )
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that a Retry-After header asks for (RFC 9110 §10.2.3); None if it says nothing that can be read."""
+    if value is None:
+        return None
+    text = value.strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, OverflowError, OSError, TypeError):
+        return None
+
+
+def origin(url: Url, destination: Destination, root: Path) -> Origin:
+    """Where the destination is, with its TLS. Raises SpecError for a CA that can not be used."""
+    return Origin(host=url.host, port=url.port, tls=_tls(destination, root) if url.secure else None)
+
+
+def _tls(destination: Destination, root: Path) -> ssl.SSLContext:
+    file = destination.ca_file and str(root / destination.ca_file)
+    try:
+        context = ssl.create_default_context(cafile=file or None)
+    except (OSError, ssl.SSLError) as error:
+        raise SpecError(f"destination.ca_file {file} is no file of PEM certificates: {error}") from error
+    context.set_alpn_protocols(["http/1.1"])
+    if destination.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _refusal(destination: Destination) -> Callable[[str], str | None]:
+    return partial(
+        addresses.refusal, allow_private=destination.allow_private, allow_loopback=destination.allow_loopback
+    )
+
+
+def _shown(body: bytes) -> str:
+    text = body[: 4 * _TEXT_SHOWN].decode("utf-8", "replace")
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:_TEXT_SHOWN]
