@@ -174,6 +174,7 @@ def test_a_stripe_header_may_have_other_items_other_order_and_spaces() -> None:
 def test_a_stripe_signature_under_another_version_does_not_count() -> None:
     assert stripe(T + b"v0=" + V1) is Reason.MALFORMED_SIGNATURE
     assert stripe(T + b"v1=" + b"0" * 64 + b",v0=" + V1) is Reason.BAD_SIGNATURE
+    assert stripe(b"i'm not even a real signature header") is Reason.MALFORMED_SIGNATURE
 
 
 @pytest.mark.parametrize(
@@ -200,6 +201,8 @@ def test_the_signature_stays_good_for_the_tolerance_in_both_directions() -> None
     assert stripe(value, NOW + 300) == stripe(value, NOW - 300) == 0
     assert stripe(value, NOW + 300.1) is Reason.TIMESTAMP_TOO_OLD
     assert stripe(value, NOW - 300.1) is Reason.TIMESTAMP_IN_FUTURE
+    assert verdict(STANDARD, STANDARD_KEYS, STANDARD_SIGNED, BODY, NOW + 300) == 0
+    assert verdict(STANDARD, STANDARD_KEYS, STANDARD_SIGNED, BODY, NOW + 300.1) is Reason.TIMESTAMP_TOO_OLD
 
 
 def test_the_age_is_only_judged_of_senders_that_know_the_secret() -> None:

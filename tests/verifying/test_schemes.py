@@ -7,6 +7,7 @@ import pytest
 from tests.verifying.signed import GITHUB, HMAC, NONE, STANDARD, STRIPE, signed, verdict
 
 from forebay.errors import SpecError
+from forebay.signatures.mac import decode_key
 from forebay.signatures.presets import parse_preset, preset, presets
 from forebay.signatures.scheme import Algorithm, KeyEncoding, Scheme, Timestamp
 from forebay.signatures.sign import sign
@@ -33,6 +34,15 @@ def scheme(**changes: Any) -> Scheme:
         ({"signed": "{timestamp}.{body}", "timestamp": Timestamp()}, "either in a header or in an item"),
         ({"signed": "{timestamp}.{body}", "timestamp": Timestamp(headers=("T",), item="t=")}, "either in a header"),
         ({"signed": "{timestamp}.{body}", "timestamp": Timestamp(item="t=")}, "needs a separator"),
+        (
+            {
+                "signature_headers": ("A", "B"),
+                "separator": ",",
+                "signed": "{timestamp}{body}",
+                "timestamp": Timestamp(item="t="),
+            },
+            "and one signature header",
+        ),
         ({"signed": "{timestamp}{body}", "timestamp": Timestamp(headers=("T",), tolerance=0)}, "accepts nothing"),
         (
             {"signed": "{timestamp}{body}", "timestamp": Timestamp(headers=("T",), tolerance=math.nan)},
@@ -99,6 +109,9 @@ def test_a_secret_that_can_not_be_used_is_refused_without_being_shown(
     assert error.value.__cause__ is None
     with pytest.raises(SpecError, match="the secret is"):
         sign(which, secret, b"", now=0, delivery_id="")
+    with pytest.raises(SpecError, match=r"^is ") as error:
+        decode_key(which, secret)
+    assert error.value.__suppress_context__ or error.value.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -133,8 +146,9 @@ def test_a_tolerance_that_would_do_nothing_is_a_mistake() -> None:
 def test_samples_can_not_be_signed_without_what_the_scheme_signs() -> None:
     with pytest.raises(SpecError, match="signs the header x-tenant"):
         sign(scheme(signed="{header:X-Tenant}{body}"), b"x", b"", now=0, delivery_id="")
-    with pytest.raises(SpecError, match="printable ASCII"):
-        sign(STANDARD, b"c2VjcmV0", b"", now=0, delivery_id="a\r\nb: c")
+    for delivery_id in ("a\r\nb: c", "\x00", "é"):
+        with pytest.raises(SpecError, match="printable ASCII"):
+            sign(STANDARD, b"c2VjcmV0", b"", now=0, delivery_id=delivery_id)
 
 
 def test_a_sample_for_a_source_that_verifies_nothing_has_no_signature() -> None:
