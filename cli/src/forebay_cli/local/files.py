@@ -1,13 +1,13 @@
 """ConfigMaps and Secrets as files below a process's FOREBAY_ROOT, as a kubelet mounts them; readable for us alone."""
 
 import base64
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from forebay.errors import SpecError
 from forebay_cli.local.pod import MountedFile
+from forebay_cli.private import write_private
 from forebay_operator.desired import Object
 
 Contents = Mapping[tuple[str, str, str], bytes]  # (kind, name, key) -> what stands in it
@@ -48,18 +48,3 @@ def mount(root: Path, files: Iterable[MountedFile], held: Contents) -> None:
         shutil.rmtree(root / folder, ignore_errors=True)
     for file in files:
         write_private(root / file.path, held[file.kind, file.name, file.key])
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only we can read, at no moment with wider rights; its new folders likewise."""
-    make_private_folder(path.parent)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(content)
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make a folder and what is missing above it, for us alone (`mkdir(parents=True)` would give parents wider rights)."""
-    for part in reversed((folder, *folder.parents)):
-        if not part.exists():
-            part.mkdir(mode=0o700, exist_ok=True)

@@ -24,6 +24,7 @@ from forebay_cli.local.command import launch
 from forebay_cli.local.pod import Pod, pods
 from forebay_cli.local.replica import Replica
 from forebay_cli.local.topology import Broker, Place
+from forebay_cli.private import make_private_folder
 from forebay_operator.desired import Platform, broker_secret, desired
 
 Component = Literal["ingest", "worker"]
@@ -123,7 +124,7 @@ class LocalRun:
     async def start(self) -> None:
         """Declare, start, and return when every process is ready. Raises ForebayError if one can not be."""
         self._folder = self._kept or Path(tempfile.mkdtemp(prefix="forebay-run-"))
-        files.make_private_folder(self._folder)
+        make_private_folder(self._folder)
         wanted = [file for pod in self._pods for file in pod.files if not self._is_broker(file.name)]
         files.check(wanted, files.contents(self._objects, self._secrets))
         self._place = await topology.settle(self.source, self.broker, self.vhost)

@@ -17,7 +17,7 @@ USERS = {"ingest": ingest_user, "worker": worker_user}
 class Broker(Protocol):
     """A RabbitMQ, with a login that may declare things there."""
 
-    def uri(self, *, vhost: str = "/", username: str | None = None, password: str | None = None) -> str:
+    def uri(self, *, vhost: str = ..., username: str | None = None, password: str | None = None) -> str:
         """The AMQP URI with a login in it; our own unless another is given."""
 
     def management(self) -> Management:
