@@ -66,7 +66,7 @@ class Length:
     perf_test_seconds: int
 
 
-FULL = Length(rounds=5, seconds=10, burst_rounds=7, perf_test_seconds=12)
+FULL = Length(rounds=7, seconds=10, burst_rounds=7, perf_test_seconds=12)
 QUICK = Length(rounds=3, seconds=4, burst_rounds=3, perf_test_seconds=8)
 
 

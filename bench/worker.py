@@ -52,7 +52,7 @@ class Length:
     webhooks: int
 
 
-FULL = Length(rounds=5, webhooks=50_000)
+FULL = Length(rounds=7, webhooks=50_000)
 QUICK = Length(rounds=3, webhooks=15_000)
 
 

@@ -107,7 +107,7 @@ func selfTest(args []string) error {
 	return printJSON(struct {
 		report
 		ResponderCPU float64 `json:"responder_cpu_us"`
-	}{made, float64(cpu.Microseconds()) / float64(max(made.Answers, 1))})
+	}{made, rounded(float64(cpu.Microseconds()) / float64(max(made.Answers, 1)))})
 }
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")

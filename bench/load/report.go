@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -52,7 +53,7 @@ type report struct {
 func (t *tally) report(p plan, took, cpu time.Duration) report {
 	made := report{
 		Connections: p.connections,
-		Seconds:     took.Seconds(),
+		Seconds:     rounded(took.Seconds()),
 		Accepted:    len(t.latencies),
 		ByStatus:    map[string]int{},
 		Failures:    t.failures,
@@ -66,10 +67,13 @@ func (t *tally) report(p plan, took, cpu time.Duration) report {
 	for _, n := range t.failures {
 		made.Failed += n
 	}
-	made.RPS = float64(made.Accepted) / max(took.Seconds(), 1e-9)
-	made.GeneratorCPU = float64(cpu.Microseconds()) / float64(max(made.Answers, 1))
+	made.RPS = rounded(float64(made.Accepted) / max(took.Seconds(), 1e-9))
+	made.GeneratorCPU = rounded(float64(cpu.Microseconds()) / float64(max(made.Answers, 1)))
 	return made
 }
+
+// rounded keeps three decimals: more are noise.
+func rounded(value float64) float64 { return math.Round(value*1000) / 1000 }
 
 func summarize(micros []uint32) latency {
 	if len(micros) == 0 {
