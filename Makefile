@@ -1,0 +1,54 @@
+# Everything a person or a machine does with this repository. `make` alone tells what there is.
+SHELL := /bin/bash
+# uv may have been put into the repository's own folder by tools/setup.
+export PATH := $(CURDIR)/.forebay/uv/bin:$(PATH)
+RUN := uv run --locked --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-bench demo test lint fmt crds golden reference bench faults clean
+
+help: ## What there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## Install what this machine lacks (apt, uv) and the locked Python packages
+	@tools/setup
+
+setup-bench: ## The same, and Go, Java and Maven for the peers of the benchmarks
+	@tools/setup bench
+
+demo: setup ## Run the main job once, visibly: a burst, a failing destination, a killed broker; nothing lost
+	@$(RUN) python -m demo
+
+test: setup-bench ## Run every test: pure, real brokers (RabbitMQ 3.10, 4.0, 4.3), real processes
+	@$(RUN) pytest $(TESTS)
+
+lint: setup ## ruff, mypy --strict, import contracts, generated files in step
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy core/src operator/src ingest/src worker/src cli/src
+	$(RUN) mypy tests demo bench tools/*.py
+	$(RUN) lint-imports
+	$(RUN) python -m forebay.crd | diff -u crds/forebay.dev_webhooksources.yaml - || (echo "crds/ is out of step: run make crds"; exit 1)
+
+fmt: ## Format, and fix what ruff can fix
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+crds: ## Write crds/ from the typed model
+	@$(RUN) python -m forebay.crd > crds/forebay.dev_webhooksources.yaml
+
+golden: ## Rewrite the golden files of the rendered objects; review the diff
+	@$(RUN) pytest tests/desired tests/manifests --golden
+
+reference: ## Rewrite the generated pages in docs/reference
+	@$(RUN) python -m forebay.reference > docs/reference/webhooksource.md
+
+bench: setup-bench ## Measure ingest and worker against their peers (25 min; QUICK=1: 5 min) into bench/results
+	@$(RUN) python -m bench.ingest $(if $(QUICK),--quick)
+	@$(RUN) python -m bench.worker $(if $(QUICK),--quick)
+
+faults: setup-bench ## Kill everything under load and account for every webhook (LONG=1: half an hour) into bench/results
+	@$(RUN) python -m bench.faults $(if $(LONG),--long)
+
+clean: ## Remove what was built in the tree (not the cache in ~/.cache/forebay)
+	@rm -rf .venv .forebay .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
