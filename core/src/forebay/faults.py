@@ -42,7 +42,10 @@ def _say_unknown(error: ErrorDetails, model: type[Part]) -> tuple[str, str]:
     part = _part(model, tuple(error["loc"][:-1]))
     known = [field.alias or name for name, field in part.model_fields.items()] if part else []
     meant = closest(error["loc"][-1], known)
-    return "unknown field", f"did you mean {meant}?" if meant else f"known here: {', '.join(known)}"
+    if meant:
+        return "unknown field", f"did you mean {meant}?"
+    home = _home(model, tuple(error["loc"]))
+    return "unknown field", f"it belongs to {home}" if home else f"known here: {', '.join(known)}"
 
 
 def _say_choice(error: ErrorDetails) -> tuple[str, str]:
@@ -101,6 +104,22 @@ _SAYINGS: dict[str, Callable[[ErrorDetails], tuple[str, str]]] = {
     "model_type": _say_kind("an object", "an object: {key: value}, or indented lines key: value"),
     "model_attributes_type": _say_kind("an object", "an object: {key: value}, or indented lines key: value"),
 }
+
+
+def _home(model: type[Part], path: tuple[str | int, ...]) -> str | None:
+    """Where a field of this name is at home: below or beside the place it was written to, and the nearest such place."""
+    names = [step for step in path if isinstance(step, str)]
+    homes = [home for home, name in _homes(model, ()) if name == names[-1]]
+    near = [home for home in homes if home[: len(names) - 2] == tuple(names[:-2])]
+    return ".".join(min(near, key=lambda home: (len(home), home))) if near else None
+
+
+def _homes(model: type[Part], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, field in _fields(model).items():
+        yield above, str(name)
+        below = _model_in(field.annotation)
+        if below is not None:
+            yield from _homes(below, (*above, str(name)))
 
 
 def _field(model: type[Part], path: tuple[str | int, ...]) -> Any:

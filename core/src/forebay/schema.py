@@ -51,6 +51,8 @@ def _flat(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
 
 def _closed(result: Schema, definitions: Mapping[str, Any]) -> Schema:
     """Objects of known fields need no word about others in Kubernetes; objects of any field need another word."""
+    if "patternProperties" in result:  # Kubernetes knows no pattern of keys; the model itself checks them
+        result["additionalProperties"] = next(iter(result.pop("patternProperties").values()))
     match result.get("additionalProperties"):
         case True:
             result["x-kubernetes-preserve-unknown-fields"] = True

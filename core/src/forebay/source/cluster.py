@@ -46,6 +46,12 @@ class Resources(Part):
 class EnvVar(Part):
     """One environment variable of a container; never a secret."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("!self.name.startsWith('FOREBAY_')", "variables that begin with FOREBAY_ are Forebay's own")
+        )
+    )
+
     name: EnvName = Field(description="Name of the variable. Those that begin with FOREBAY_ are Forebay's own.")
     value: Text = Field(default="", description="Its value.")
 

@@ -9,7 +9,18 @@ from typing_extensions import override
 from forebay.settings import RetryPolicy
 from forebay.source.model import Later, Part, Problem, cel
 from forebay.source.references import SecretKeyRef
-from forebay.source.values import Bytes, Factor, HeaderName, HeaderValue, JsonPath, Line, QueueName, Shape, Span
+from forebay.source.values import (
+    Bytes,
+    Factor,
+    HeaderName,
+    HeaderValue,
+    JsonPath,
+    Line,
+    QueueName,
+    Shape,
+    Span,
+    duration,
+)
 from forebay.topology import DEAD_QUEUE, DEFAULT_QUEUE
 
 EventType = Annotated[str, Shape(r"[!-~]+", "an event type such as push or invoice.*, without spaces", 128)]
@@ -38,22 +49,33 @@ class JsonPathMatch(Part):
     )
 
 
+_OTHER_RULES = "has(self.header) || has(self.jsonPath) || has(self.pathSuffix)"
+
+
 class Match(Part):
     """Which webhooks a queue gets: those for which everything given here is so."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                f"(has(self.eventTypes) && size(self.eventTypes) > 0) || {_OTHER_RULES}",
+                "give eventTypes, header, jsonPath or pathSuffix",
+            )
+        )
+    )
 
     event_types: tuple[EventType, ...] = Field(
         default=(), max_length=64, description="Any of these event types; a * at the end stands for any rest."
     )
     header: HeaderMatch | None = Field(default=None, description="A header of the webhook.")
     json_path: JsonPathMatch | None = Field(default=None, description="A field of the JSON body.")
-    path_suffix: PathSuffix | None = Field(default=None, description="What the path has after the source's own.")
-
-    @property
-    def empty(self) -> bool:
-        return not (self.event_types or self.header or self.json_path or self.path_suffix)
+    path_suffix: PathSuffix | None = Field(default=None, description="What the path ends with, after the source's own.")
 
     @override
     def faults(self) -> Iterator[Problem]:
+        if not (self.event_types or self.header or self.json_path or self.path_suffix):
+            remedy = "say which webhooks are meant, such as eventTypes: [push]"
+            yield Problem((), "empty: it would match everything", remedy)
         for index, event_type in enumerate(self.event_types):
             if "*" in event_type[:-1]:
                 yield Problem(("eventTypes", index), "* stands at the end only", f"write {event_type.split('*')[0]}*")
@@ -61,6 +83,16 @@ class Match(Part):
 
 class Queue(Part):
     """A queue of its own for some of the webhooks, with workers of its own."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (f"self.name != '{DEAD_QUEUE}'", f"{DEAD_QUEUE} is the name of the dead-letter queue"),
+            (
+                f"(self.name == '{DEFAULT_QUEUE}') == !has(self.match)",
+                "every queue but default needs a match, and default takes what no other queue matches",
+            ),
+        )
+    )
 
     name: QueueName = Field(description="Short name of the queue, part of its name on the broker.")
     match: Match | None = Field(default=None, description="Which webhooks it gets; the first queue that matches wins.")
@@ -76,14 +108,13 @@ class Queue(Part):
 
     @override
     def faults(self) -> Iterator[Problem]:
-        matches = self.match is not None and not self.match.empty
         if self.name == DEAD_QUEUE:
             yield Problem(("name",), f"{DEAD_QUEUE!r} is the name of the dead-letter queue", "choose another name")
-        elif self.name == DEFAULT_QUEUE and matches:
+        elif self.name == DEFAULT_QUEUE and self.match:
             yield Problem(
                 ("match",), "queue default takes what no other queue matches", "leave match out, or rename it"
             )
-        elif self.name != DEFAULT_QUEUE and not matches:
+        elif self.name != DEFAULT_QUEUE and not self.match:
             message = "missing: this queue would take everything, and default nothing"
             yield Problem(("match",), message, "say which webhooks it gets, such as match: {eventTypes: [push]}")
 
@@ -117,7 +148,8 @@ class Retry(Part):
         default=12, ge=1, le=1000, description="Attempts in all; then the webhook is a dead letter."
     )
     initial_delay: Annotated[float, Span("1s", "1d")] | None = Field(
-        default=None, description="Longest delay before the second attempt. Default: 5s."
+        default=None,
+        description="Longest delay before the second attempt. Default: 5s, or maxDelay if that is shorter.",
     )
     factor: Annotated[float, Factor()] | None = Field(
         default=None, description="What each further delay grows by. Default: 2."
@@ -152,9 +184,13 @@ class Retry(Part):
             low, _, high = expression.lstrip("!").partition("-")
             if high and int(high) < int(low):
                 yield Problem(("statuses", index), f"{expression} is an empty range", f"write {high}-{low}")
-        low_delay, high_delay = self.initial_delay or 5.0, self.max_delay or 3600.0
-        if low_delay > high_delay and not self.schedule:
-            yield Problem(("initialDelay",), "longer than maxDelay", "lower it, or raise maxDelay")
+        usual = RetryPolicy()
+        if (self.initial_delay or 0) > (self.max_delay or usual.max_delay_s) and not self.schedule:
+            yield Problem(
+                ("initialDelay",),
+                f"longer than maxDelay, {duration(self.max_delay or usual.max_delay_s)}",
+                "lower it, or raise maxDelay",
+            )
 
     def _two_plans(self) -> Iterator[Problem]:
         if not self.schedule:

@@ -11,7 +11,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from forebay.source.model import wrong
+from forebay.source.model import cel, wrong
 
 # As Gateway API writes them (GEP-2257), and days, because retries and retention take days.
 DURATION = r"([0-9]{1,5}(ms|s|m|h|d)){1,4}"
@@ -88,6 +88,9 @@ class Span:
         return {"type": "string", "pattern": f"^{DURATION}$", "maxLength": 32, LIMITS_KEY: limits}
 
 
+_AS_QUANTITY = "quantity(string(self))"
+
+
 @dataclass(frozen=True, slots=True)
 class Bytes:
     """A quantity of bytes between two others, both allowed; the value is a number of bytes."""
@@ -116,6 +119,10 @@ class Bytes:
             "pattern": f"^{QUANTITY}$",
             "maxLength": 18,
             LIMITS_KEY: f"{self.least} to {self.most}",
+            **cel(
+                (f"{_AS_QUANTITY}.compareTo(quantity('{self.least}')) >= 0", f"less than {self.least}"),
+                (f"{_AS_QUANTITY}.compareTo(quantity('{self.most}')) <= 0", f"more than {self.most}"),
+            ),
         }
 
 
@@ -211,7 +218,6 @@ HeaderName = Annotated[
 HeaderValue = Annotated[str, Shape(r"[ -~]*", "printable ASCII text on one line", 4096, shortest=0)]
 Line = Annotated[str, Shape(r"[^\x00-\x1f\x7f]+", "text on one line", 256)]
 Text = Annotated[str, Shape(r"(.|\n)*", "text", 16384, shortest=0)]
-FieldName = Annotated[str, Shape(r"[A-Za-z0-9_$-]+", "the name of a field at the top of the JSON body", 128)]
 JsonPath = Annotated[
     str,
     Shape(r"[A-Za-z0-9_$-]+(\.[A-Za-z0-9_$-]+)*", "a dotted path into the JSON body such as data.object.type", 256),

@@ -15,7 +15,7 @@ from forebay.signatures.template import compile_template
 from forebay.source.model import Part, Problem, cel, wrong
 from forebay.source.references import SecretKeyRef
 from forebay.source.spelling import closest
-from forebay.source.values import FieldName, HeaderName, HeaderValue, Line, Span, shown
+from forebay.source.values import HeaderName, HeaderValue, JsonPath, Line, Span, shown
 
 OPEN = "None"
 GENERIC = "HMAC"
@@ -43,6 +43,20 @@ class KnownProvider:
 class Hmac(Part):
     """How a provider without a preset signs."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("self.template.contains('{body}')", "the template must hold {body}, or anybody could change the body"),
+            (
+                "self.template.contains('{timestamp}') == has(self.timestampHeader)",
+                "a timestamp protects only if it is both sent and signed",
+            ),
+            (
+                "!(has(self.eventTypeHeader) && has(self.eventTypeJsonPath))",
+                "give eventTypeHeader or eventTypeJsonPath, not both",
+            ),
+        )
+    )
+
     header: HeaderName = Field(description="Header that carries the signature.")
     algorithm: Literal["SHA1", "SHA256", "SHA512"] = Field(default="SHA256", description="Hash function of the HMAC.")
     encoding: Literal["Hex", "Base64"] = Field(default="Hex", description="How the signature is written.")
@@ -63,15 +77,15 @@ class Hmac(Part):
         default=None, description="Header with the provider's id of the delivery."
     )
     event_type_header: HeaderName | None = Field(default=None, description="Header with the type of the event.")
-    event_type_field: FieldName | None = Field(
-        default=None, description="Field at the top of the JSON body with the type of the event, if no header has it."
+    event_type_json_path: JsonPath | None = Field(
+        default=None, description="Dotted path into the JSON body to the type of the event, if no header has it."
     )
 
     @override
     def faults(self) -> Iterator[Problem]:
-        if self.event_type_header and self.event_type_field:
-            message = "give eventTypeHeader or eventTypeField, not both"
-            yield Problem(("eventTypeField",), message, "keep the header: it needs no look into the body")
+        if self.event_type_header and self.event_type_json_path:
+            message = "give eventTypeHeader or eventTypeJsonPath, not both"
+            yield Problem(("eventTypeJsonPath",), message, "keep the header: it needs no look into the body")
         try:
             fields = compile_template(self.template).fields
         except SpecError as error:

@@ -25,8 +25,13 @@ Image = Annotated[str, Shape(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*", "an image such as
 # RabbitMQ closes a channel whose delivery stays unacknowledged for 30 minutes.
 Timeout = Annotated[float, Span("100ms", "20m")]
 
-# What the worker says itself about each delivery.
-_OWN_HEADERS = ("host", "content-length", "transfer-encoding", "connection", "idempotency-key", "authorization")
+# What the worker writes itself on each delivery, and what decides where a request ends.
+_OWN_HEADERS = frozenset(
+    (
+        "authorization", "connection", "content-length", "expect", "idempotency-key", "keep-alive", "te", "traceparent",
+        "trailer", "transfer-encoding", "upgrade",
+    )
+)  # fmt: skip
 
 
 class Bearer(Part):
@@ -37,6 +42,12 @@ class Bearer(Part):
 
 class Basic(Part):
     """User name and password."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("has(self.username) != has(self.usernameSecretRef)", "give exactly one of username and usernameSecretRef")
+        )
+    )
 
     username: Line | None = Field(default=None, description="User name, if it is no secret.")
     username_secret_ref: SecretKeyRef | None = Field(default=None, description="User name.")
@@ -78,6 +89,15 @@ class Auth(Part):
 class Tls(Part):
     """How the destination proves who it is."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!(has(self.caSecretRef) && self.insecureSkipVerify)",
+                "give caSecretRef or insecureSkipVerify, not both",
+            )
+        )
+    )
+
     ca_secret_ref: SecretKeyRef | None = Field(
         default=None, description="CA certificates to trust, in PEM, instead of the system's."
     )
@@ -100,11 +120,17 @@ class Signing(Part):
 class Destination(Part):
     """An HTTP endpoint that webhooks are delivered to."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(("!(has(self.tls) && self.url.startsWith('http://'))", "tls needs a URL of https"))
+    )
+
     url: Url = Field(description="Where to. What the webhook's path has after the source's own is not added.")
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] | None = Field(
         default=None, description="Method of the request. Default: the one the webhook came with."
     )
-    connect_timeout: Timeout = Field(default=5.0, description="How long connecting may take.")
+    connect_timeout: Timeout | None = Field(
+        default=None, description="How long connecting may take. Default: 5s, or timeout if that is shorter."
+    )
     timeout: Timeout = Field(default=30.0, description="How long one attempt may take, connecting included.")
     headers: tuple[Header, ...] = Field(default=(), max_length=32, description="Headers that are set on each delivery.")
     auth: Auth | None = Field(default=None, description="How the worker proves who it is.")
@@ -116,18 +142,15 @@ class Destination(Part):
     @override
     def faults(self) -> Iterator[Problem]:
         yield from _url_faults(self.url)
-        if self.connect_timeout > self.timeout:
+        if self.connect_timeout is not None and self.connect_timeout > self.timeout:
             yield Problem(("connectTimeout",), "longer than timeout, which includes it", "lower it, or raise timeout")
         if self.tls and self.url.startswith("http://"):
             yield Problem(("tls",), "the URL is plain http", "write https:// in url, or leave tls out")
         for index, header in enumerate(self.headers):
-            if header.name.lower() in _OWN_HEADERS or header.name.lower().startswith("x-forebay-"):
-                remedy = (
-                    "leave it out"
-                    if header.name.lower() != "authorization"
-                    else "use auth, so that no secret stands here"
-                )
-                yield Problem(("headers", index, "name"), f"{header.name} is set by the worker itself", remedy)
+            name = header.name.lower()
+            if name in _OWN_HEADERS or name.startswith("x-forebay-"):
+                remedy = "use auth, so that no secret stands here" if name == "authorization" else "leave it out"
+                yield Problem(("headers", index, "name"), f"{header.name} is written by the worker itself", remedy)
 
 
 class Handler(Part):

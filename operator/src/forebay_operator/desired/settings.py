@@ -74,7 +74,7 @@ def ingest_settings(source: WebhookSource) -> IngestSettings:
 
 
 def _routes(queues: tuple[Queue, ...]) -> tuple[settings.Route, ...]:
-    rules = [settings.Route(queue=q.name, match=_match(q.match)) for q in queues if q.match and not q.match.empty]
+    rules = [settings.Route(queue=q.name, match=_match(q.match)) for q in queues if q.match]
     return (*rules, settings.Route(queue=DEFAULT_QUEUE))
 
 
@@ -112,7 +112,7 @@ def _with_hmac(shared: settings.Verification, hmac: Hmac) -> settings.Verificati
         key_encoding=cast('Literal["none", "base64", "hex"]', hmac.key_encoding.lower()),
         delivery_id_header=hmac.delivery_id_header,
         event_type_header=hmac.event_type_header,
-        event_type_json=hmac.event_type_field,
+        event_type_json=hmac.event_type_json_path,
     )
 
 
@@ -166,10 +166,11 @@ def _concurrency(source: WebhookSource, queue: str) -> int:
 
 def _destination(destination: Destination, platform: Platform) -> settings.Destination:
     tls = destination.tls
+    usual_connect_s = settings.Destination(url=destination.url).connect_timeout_s
     return settings.Destination(
         url=destination.url,
         method=destination.method,
-        connect_timeout_s=destination.connect_timeout,
+        connect_timeout_s=destination.connect_timeout or min(usual_connect_s, destination.timeout),
         timeout_s=destination.timeout,
         headers=_pairs(destination.headers),
         auth=_auth(destination.auth) if destination.auth else settings.Auth(),
@@ -201,13 +202,14 @@ def _handler(handler: Handler) -> settings.Handler:
 
 def _retry(retry: Retry) -> RetryPolicy:
     usual = RetryPolicy()
+    max_delay = retry.max_delay or usual.max_delay_s
     return RetryPolicy(
         max_attempts=retry.max_attempts,
         max_age_s=round(retry.max_age),
         schedule_s=retry.schedule,
-        initial_s=retry.initial_delay or usual.initial_s,
+        initial_s=retry.initial_delay or min(usual.initial_s, max_delay),
         factor=retry.factor or usual.factor,
-        max_delay_s=retry.max_delay or usual.max_delay_s,
+        max_delay_s=max_delay,
         jitter=retry.jitter != "None",
         retry_after_max_s=retry.retry_after_max,
         statuses=retry.statuses,
