@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
@@ -63,6 +64,29 @@ class Log:
             self._stream.flush()
         except (OSError, ValueError):
             return  # nobody reads any more (a closed pipe); work goes on
+
+
+class Throttle:
+    """Lets a few lines of each kind through per second and counts the others: a flood of events is no flood of lines."""
+
+    def __init__(self, per_second: int = 5, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._clock = clock
+        self._second = 0
+        self._passed: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
+
+    def admit(self, kind: str) -> int | None:
+        """How many lines of this kind were held back since the last one that passed; None: hold this one back too."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second = second
+            self._passed.clear()
+        if self._passed[kind] >= self._per_second:
+            self._held[kind] += 1
+            return None
+        self._passed[kind] += 1
+        return self._held.pop(kind, 0)
 
 
 def _as_json(line: Mapping[str, Any]) -> str:

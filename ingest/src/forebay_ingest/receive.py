@@ -17,7 +17,7 @@ from forebay.identity import IdSource
 from forebay.settings import IngestSettings
 from forebay.signatures.configured import scheme_of
 from forebay.signatures.verify import Refused, Verifier
-from forebay.telemetry import Log, traceparent
+from forebay.telemetry import Log, Throttle, traceparent
 from forebay_ingest import answers
 from forebay_ingest.answers import BROKER_REFUSALS, Refusal
 from forebay_ingest.measures import Measures
@@ -55,6 +55,7 @@ class Receiver:
         self._publisher = publisher
         self._measures = measures
         self._log = log
+        self._throttle = Throttle()
         self._ids = IdSource()
         self._router = Router(settings.routes, scheme.event_type)
         self._prepared = Prepared(settings)
@@ -124,12 +125,15 @@ class Receiver:
     def refused(self, refusal: Refusal, client: bytes) -> None:
         """Count and tell a refusal; every answer but 2xx passes here once."""
         self._measures.refused(refusal.cause, refusal.status)
-        self._log.info(
-            "request.refused",
-            cause=refusal.cause,
-            status=refusal.status,
-            client=client.decode("latin-1"),
-        )
+        held_back = self._throttle.admit(refusal.cause)
+        if held_back is not None:
+            self._log.info(
+                "request.refused",
+                cause=refusal.cause,
+                status=refusal.status,
+                client=client.decode("latin-1"),
+                held_back=held_back or None,
+            )
 
     def hung_up(self) -> None:
         """Count a sender that left before its answer."""
