@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 WIDTH, LABEL, VALUE = 720, 210, 110  # px: the whole, the names' column, room behind the longest bar
-BAR, GAP, TITLE, MARGIN = 18, 6, 34, 16
+BAR, GAP, TITLE, NOTE, MARGIN = 18, 6, 34, 20, 16
 
 NAMES = {
     "forebay": "Forebay",
@@ -82,25 +82,27 @@ def worker(results: Mapping[str, Any], file: Path) -> None:
     _write(file, panels, _note(results, what))
 
 
-def _note(results: Mapping[str, Any], what: str) -> str:
+def _note(results: Mapping[str, Any], what: str) -> list[str]:
     machine, versions = results["machine"], results["versions"]
-    return f"{what}; RabbitMQ {versions['rabbitmq']}, one node; {machine['cores']} cores shared by all; medians"
+    return [what, f"Medians; RabbitMQ {versions['rabbitmq']}, one node; {machine['cores']} cores shared by all"]
 
 
-def _write(file: Path, panels: Sequence[Panel], note: str) -> None:
+def _write(file: Path, panels: Sequence[Panel], notes: Sequence[str]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(draw(panels, note))
+    file.write_text(draw(panels, notes))
 
 
-def draw(panels: Sequence[Panel], note: str) -> str:
+def draw(panels: Sequence[Panel], notes: Sequence[str]) -> str:
     """The SVG text. Pure."""
     parts: list[str] = []
     y = MARGIN
     for panel in panels:
         parts += _panel(panel, y)
         y += TITLE + len(panel.values) * (BAR + GAP)
-    parts.append(_text(MARGIN, y + 24, note, "note"))
-    height = y + 24 + MARGIN
+    for note in notes:
+        y += NOTE
+        parts.append(_text(MARGIN, y, note, "note"))
+    height = y + MARGIN
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">'
     return "\n".join([head, f"<style>{_STYLE}</style>", *parts, "</svg>\n"])
 

@@ -45,7 +45,7 @@ class GoCommand:
 
     def inputs(self) -> list[Path]:
         module = TREE / "bench"
-        sources = sorted((module / self.package).glob("*.go"))
+        sources = sorted(p for p in (module / self.package).glob("*.go") if not p.stem.endswith("_test"))
         return [module / "go.mod", module / "go.sum", *sources]
 
     def build(self, target: Path) -> None:
