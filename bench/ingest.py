@@ -20,7 +20,6 @@ from typing import Any
 
 from bench import chart, rig, verdict
 from bench.verdict import Bar, median, ratio
-
 from forebay.topology import Names
 
 CONNECTIONS = (64, 256)

@@ -18,7 +18,6 @@ from typing import Any
 
 from bench import chart, rig, verdict
 from bench.verdict import Bar, median, ratio
-
 from forebay.settings import Destination, WorkerSettings
 from forebay.topology import Names
 

@@ -9,6 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+
+from forebay_worker import http_client
+from forebay_worker.dial import Dialer, NoAnswer, Origin
+from forebay_worker.http_client import HttpClient
 from tests.support.destination import (
     Answer,
     Destination,
@@ -21,10 +25,6 @@ from tests.support.destination import (
     then_closes,
 )
 from tests.support.waiting import eventually
-
-from forebay_worker import http_client
-from forebay_worker.dial import Dialer, NoAnswer, Origin
-from forebay_worker.http_client import HttpClient
 
 HEAD = b"POST /hook HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -6,6 +6,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+
 from bench import chart, ingest, verdict, worker
 from bench.verdict import Bar
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.verifying.signed import GITHUB, STANDARD, STRIPE, raw, signed, verdict
 
 from forebay import manifest
 from forebay.signatures.configured import scheme_of
 from forebay.signatures.scheme import Scheme
 from forebay_operator.desired.settings import ingest_settings
+from tests.verifying.signed import GITHUB, STANDARD, STRIPE, raw, signed, verdict
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/verify-signatures.md").read_text(encoding="utf-8")
 BLOCKS = [

@@ -5,6 +5,10 @@ from dataclasses import replace
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
+from forebay.signatures.mac import Mac
+from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp, Unit
+from forebay.signatures.verify import Reason, Refused, Verified, Verifier
 from tests.verifying.signed import (
     GITHUB,
     HMAC,
@@ -17,10 +21,6 @@ from tests.verifying.signed import (
     value_of,
     verdict,
 )
-
-from forebay.signatures.mac import Mac
-from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp, Unit
-from forebay.signatures.verify import Reason, Refused, Verified, Verifier
 
 PRESETS = {"GitHub": GITHUB, "Stripe": STRIPE, "StandardWebhooks": STANDARD, "HMAC": HMAC}
 UNSIGNED = {b"host", b"accept", b"content-length", b"x-github-delivery"}

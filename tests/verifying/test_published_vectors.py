@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from tests.verifying.signed import GITHUB, HMAC, STANDARD, STRIPE, raw, verdict
 
 from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp
 from forebay.signatures.sign import sign
 from forebay.signatures.verify import Reason
+from tests.verifying.signed import GITHUB, HMAC, STANDARD, STRIPE, raw, verdict
 
 
 def test_github_documents_this_signature_of_hello_world() -> None:

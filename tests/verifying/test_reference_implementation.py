@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-from tests.verifying.signed import STANDARD, raw, verdict
 
 from forebay.signatures.sign import sign
+from tests.verifying.signed import STANDARD, raw, verdict
 
 keys = st.binary(min_size=24, max_size=64).map(lambda key: "whsec_" + base64.b64encode(key).decode())
 ids = st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True)

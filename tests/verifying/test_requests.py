@@ -4,6 +4,11 @@ import math
 from dataclasses import replace
 
 import pytest
+
+from forebay.errors import SpecError
+from forebay.signatures.scheme import Encoding, Timestamp, Unit
+from forebay.signatures.sign import sign
+from forebay.signatures.verify import MAX_ITEMS, Reason, Verified, Verifier
 from tests.verifying.signed import (
     GITHUB,
     HMAC,
@@ -19,11 +24,6 @@ from tests.verifying.signed import (
     with_value,
     without,
 )
-
-from forebay.errors import SpecError
-from forebay.signatures.scheme import Encoding, Timestamp, Unit
-from forebay.signatures.sign import sign
-from forebay.signatures.verify import MAX_ITEMS, Reason, Verified, Verifier
 
 BODY = b'{"zen": "Keep it logically awesome."}'
 GITHUB_KEYS, STRIPE_KEYS, STANDARD_KEYS = SECRETS["GitHub"], SECRETS["Stripe"], SECRETS["StandardWebhooks"]

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import pytest
-from tests.verifying.signed import GITHUB, HMAC, NONE, STANDARD, STRIPE, signed, verdict
 
 from forebay.errors import SpecError
 from forebay.signatures.mac import decode_key
@@ -13,6 +12,7 @@ from forebay.signatures.scheme import Algorithm, KeyEncoding, Scheme, Timestamp
 from forebay.signatures.sign import sign
 from forebay.signatures.template import compile_template
 from forebay.signatures.verify import Verifier
+from tests.verifying.signed import GITHUB, HMAC, NONE, STANDARD, STRIPE, signed, verdict
 
 
 def scheme(**changes: Any) -> Scheme:
