@@ -19,6 +19,7 @@ from forebay.signatures.configured import scheme_of
 from forebay.signatures.scheme import KeyEncoding
 from forebay.source import WebhookSource
 from forebay_cli.private import write_private
+from forebay_cli.sampling import USUAL_EVENT, Sampler
 from forebay_cli.state import Home, Notes
 from forebay_operator.desired.settings import ingest_settings
 
@@ -98,6 +99,26 @@ def keep(given: Given, notes: Notes, found: Secrets) -> None:
     notes.save_source(given.source.model_dump(by_alias=True, exclude_unset=True, mode="json"))
     for name, key in signing_keys(given.source):
         write_private(notes.secret_file(name, key), found[name][key])
+
+
+def sampler_of(
+    source: WebhookSource,
+    secret: bytes,
+    *,
+    event: str | None = None,
+    data: bytes | None = None,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Sampler:
+    """What makes samples of the source's webhooks, signed with this secret."""
+    provider = source.spec.ingest.verification.provider
+    return Sampler(
+        provider=provider,
+        scheme=scheme_of(ingest_settings(source).verification),
+        secret=secret,
+        event=event or USUAL_EVENT.get(provider, "example"),
+        data=data,
+        headers=headers,
+    )
 
 
 def _not_one(manifests: Manifests, wanted: str | None) -> str:

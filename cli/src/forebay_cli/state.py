@@ -18,7 +18,7 @@ from typing import IO
 from forebay.errors import SpecError
 from forebay.settings import dump, load
 from forebay.topology import DEFAULT_QUEUE
-from forebay_cli.private import write_private
+from forebay_cli.private import make_private_folder, write_private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Notes:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Have the source for ourselves. Raises SpecError if it runs already."""
-        write_private(self.folder / ".made", b"")
+        make_private_folder(self.folder)
         with (self.folder / "dev.lock").open("a+") as lock:
             if not _lock(lock):
                 raise SpecError(f"{self.folder.name} runs already; stop it with Ctrl-C where it does, or use it")

@@ -1,0 +1,63 @@
+"""What a running source does at a moment, in a few numbers, and how to say them in a line. Sums over its processes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from forebay.topology import DELAY_EXCHANGE, Names
+from forebay_cli.local.admin import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """Counters since the processes' last starts, and what lies in the queues; None if nobody could be asked."""
+
+    at: float  # seconds, of a monotonic clock
+    accepted: float
+    refused: float
+    delivered: float
+    in_flight: float  # deliveries under way
+    queued: int | None
+    retrying: int | None  # in the delay tiers, of all sources of the virtual host
+    dead: int | None
+
+
+def flow(names: Names, queues: Iterable[str], metrics: Metrics, depths: Mapping[str, int] | None, at: float) -> Flow:
+    """The flow of the source whose queues have these short names."""
+    return Flow(
+        at=at,
+        accepted=metrics.total("forebay_ingest_accepted_total"),
+        refused=metrics.total("forebay_ingest_refused_total"),
+        delivered=metrics.total("forebay_worker_attempts_total", outcome="delivered"),
+        in_flight=metrics.total("forebay_worker_in_flight"),
+        queued=None if depths is None else sum(depths.get(names.queue(queue), 0) for queue in queues),
+        retrying=None if depths is None else delayed(depths),
+        dead=None if depths is None else depths.get(names.dead, 0),
+    )
+
+
+def delayed(depths: Mapping[str, int]) -> int:
+    """How many messages wait in the delay tiers."""
+    return sum(depth for queue, depth in depths.items() if queue.startswith(f"{DELAY_EXCHANGE}."))
+
+
+def line(now: Flow, before: Flow | None) -> str:
+    """The flow in one line; rates since `before`."""
+    rates = [
+        f"accepted {_rate(now, before, 'accepted')}/s",
+        f"delivered {_rate(now, before, 'delivered')}/s",
+    ]
+    levels = {"queued": now.queued, "in flight": now.in_flight, "retrying": now.retrying, "dead": now.dead}
+    refused = [f"refused {now.refused:,.0f}"] if now.refused else []
+    return "  ".join([*rates, *(f"{name} {_shown(value)}" for name, value in levels.items()), *refused])
+
+
+def _rate(now: Flow, before: Flow | None, counter: str) -> str:
+    if before is None or now.at <= before.at:
+        return "0"
+    # A process that started again counts from zero: no rate is below it.
+    rate = max(0.0, getattr(now, counter) - getattr(before, counter)) / (now.at - before.at)
+    return f"{rate:,.0f}" if rate >= 10 or not rate else f"{rate:.1f}"
+
+
+def _shown(value: float | None) -> str:
+    return "?" if value is None else f"{value:,.0f}"
