@@ -249,10 +249,15 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _configuration(identity: Identity) -> str:
-    """Erlang terms rather than rabbitmq.conf: translating the latter takes the broker half a second."""
+    """Erlang terms rather than rabbitmq.conf: translating the latter takes the broker half a second.
+
+    It refreshes queue depths every second rather than every five, for the person who watches, and flushes its
+    write-ahead log at 64 MiB rather than 512, which it holds in memory as well.
+    """
     return f"""\
 [{{rabbit, [{{tcp_listeners, [{{"127.0.0.1", {identity.amqp_port}}}]}},
            {{default_user, <<"{identity.username}">>}}, {{default_pass, <<"{identity.password}">>}},
+           {{collect_statistics_interval, 1000}}, {{quorum_tick_interval, 1000}},
            {{log, [{{file, [{{file, false}}]}}, {{console, [{{enabled, true}}]}}]}}]}},
  {{ra, [{{wal_max_size_bytes, 67108864}}]}},
  {{rabbitmq_management, [{{tcp_config, [{{ip, "127.0.0.1"}}, {{port, {identity.management_port}}}]}}]}}].

@@ -1,0 +1,13 @@
+"""Waiting in tests: poll until something is so, with a deadline; never sleep and hope."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+async def eventually(holds: Callable[[], Awaitable[object]], *, within_s: float = 15.0, every_s: float = 0.05) -> None:
+    """Return as soon as `holds` returns something true. Raises TimeoutError if it does not in time."""
+    async with asyncio.timeout(within_s):
+        while True:
+            if await holds():
+                return
+            await asyncio.sleep(every_s)
