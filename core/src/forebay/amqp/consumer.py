@@ -42,6 +42,11 @@ class Message:
     def headers(self) -> Mapping[str, Any]:
         return self.properties.headers or {}
 
+    @property
+    def stale(self) -> bool:
+        """Whether its channel is gone: the broker hands it out again, and nothing said about this delivery counts."""
+        return self._consumer.stale(self._generation)
+
     def ack(self) -> None:
         """It is settled: the broker may forget it."""
         self._consumer._ack(self._generation, self.delivery_tag)  # noqa: SLF001
@@ -81,6 +86,10 @@ class Consumer:
     def consuming(self) -> bool:
         """Whether the broker has this consumer registered."""
         return self._writer is not None and self._tag is not None
+
+    def stale(self, generation: int) -> bool:
+        """Whether what was delivered in this generation can not be settled any more."""
+        return generation != self.generation or self._writer is None
 
     async def run(self) -> None:
         """Consume until cancelled."""

@@ -1,0 +1,177 @@
+"""The worker process: settings checked, consumer and publisher, readiness and drain around the message path."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from forebay.amqp.consumer import Consumer
+from forebay.amqp.publisher import Publisher
+from forebay.envelope import Envelope
+from forebay.errors import SpecError
+from forebay.settings import Runtime, WorkerSettings, load
+from forebay.telemetry import Log
+from forebay.topology import Names
+from forebay_worker import handler, retry
+from forebay_worker.consume import Consumption
+from forebay_worker.deliver import HttpDelivery
+from forebay_worker.measures import Measures
+from forebay_worker.outcome import Outcome
+from forebay_worker.settle import Settler
+from forebay_worker.witness import WorkerWitness
+
+SETTINGS_FILE = "config/worker.json"
+
+# Seconds. RabbitMQ takes a message back that is not settled in half an hour; a delivery ends well before.
+LONGEST_TIMEOUT = 1200.0
+# Seconds for which a broker may take to register the consumer before a restart is worth a try.
+_PATIENCE = 60.0
+
+T = TypeVar("T")
+
+
+class Delivery(Protocol):
+    """A destination."""
+
+    async def __call__(self, envelope: Envelope) -> Outcome:
+        """Make one attempt. Never raises for anything the destination does."""
+
+    def stuck(self) -> str | None:
+        """Why only a restart helps, None if it would not."""
+
+    async def close(self) -> None:
+        """Close what is kept open."""
+
+
+class Worker:
+    """One worker of one queue (a `forebay.process.Part`). Made on a running loop; raises SpecError with every fault."""
+
+    def __init__(self, runtime: Runtime, log: Log) -> None:
+        self.settings = settings = load(WorkerSettings, runtime.root / SETTINGS_FILE)
+        self._runtime = runtime
+        self._log = log
+        self._delivery, policy = _checked(settings, runtime)
+        self._measures = Measures(settings.source, settings.queue)
+        names = Names.of(settings.source)
+        witness = WorkerWitness(self._measures, log, source=settings.source, queue=settings.queue)
+        self._publisher = Publisher(self._broker_url, name=f"forebay-worker {settings.source} publisher")
+        settler = Settler(publisher=self._publisher, names=names, queue=settings.queue, unsettled=witness.unsettled)
+        self._consumption = Consumption(self._delivery, settler, policy, witness, concurrency=settings.concurrency)
+        self._consumer = Consumer(
+            self._broker_url,
+            name=f"forebay-worker {settings.source}",
+            queue=names.queue(settings.queue),
+            prefetch=prefetch(settings.concurrency),
+            on_message=self._consumption.on_message,
+        )
+        self._unregistered_since: float | None = None
+        self._gauges()
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        return self._measures.registry
+
+    def unhealthy(self) -> str | None:
+        """A lost broker is no reason for a restart; one that answers and yet does not register the consumer is."""
+        if self.settings.suspended or self._consumer.consuming or not self._consumer.link.up:
+            self._unregistered_since = None
+        elif self._unregistered_since is None:
+            self._unregistered_since = time.monotonic()
+        elif time.monotonic() - self._unregistered_since > _PATIENCE:
+            return f"the broker has not registered the consumer for {_PATIENCE:g} s"
+        return self._delivery.stuck()
+
+    def unready(self) -> str | None:
+        if self.settings.suspended:
+            return None
+        for link in (self._consumer.link, self._publisher.link):
+            if not link.up:
+                return f"no connection to the broker: {link.error}"
+        return None if self._consumer.consuming else "the broker has not registered the consumer yet"
+
+    async def start(self) -> dict[str, str]:
+        return {}
+
+    async def run(self) -> None:
+        if self.settings.suspended:
+            self._log.info("suspended", source=self.settings.source, queue=self.settings.queue)
+            await asyncio.Event().wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._publisher.run())
+            group.create_task(self._consumer.run())
+
+    async def drain(self) -> None:
+        """Take no more, finish what is in flight, give back the rest when the time is over."""
+        until = time.monotonic() + self.settings.drain_s
+        await self._consumer.stop_consuming()
+        in_flight = self._consumption.in_flight
+        cancelled = await self._consumption.drain(max(0.0, until - time.monotonic()))
+        await self._delivery.close()
+        self._log.info("drained", finished=in_flight - cancelled, given_back=cancelled)
+
+    def _broker_url(self) -> str:
+        return self._runtime.read_secret(self.settings.broker_url_file).decode()
+
+    def _gauges(self) -> None:
+        gauge = self._measures.gauge
+        gauge("forebay_in_flight", "Messages being handled.", lambda: self._consumption.in_flight)
+        gauge(
+            "forebay_oldest_age_seconds",
+            "Age of the oldest webhook that is on its first attempt now; 0 if there is none.",
+            lambda: self._consumption.oldest_age(time.time()),
+        )
+        gauge("forebay_concurrency", "Messages that may be handled at a time.", lambda: self.settings.concurrency)
+        gauge("forebay_consuming", "1 while the broker has the consumer registered.", lambda: self._consumer.consuming)
+
+
+def prefetch(concurrency: int) -> int:
+    """How many messages the broker hands out ahead: the concurrency, and a reserve that hides the way to the broker."""
+    return concurrency + max(1, min(concurrency // 2, 50))
+
+
+def _checked(settings: WorkerSettings, runtime: Runtime) -> tuple[Delivery, retry.Policy]:
+    """What the settings become. Raises SpecError that lists every fault at once."""
+    faults = [sentence for wrong, sentence in _checks(settings) if wrong]
+    policy = _collected(faults, lambda: retry.policy(settings.retry, settings.tiers))
+    _collected(faults, lambda: runtime.read_secret(settings.broker_url_file))
+    delivery = _collected(faults, lambda: _delivery(settings, runtime))
+    if faults or policy is None or delivery is None:
+        raise SpecError("; ".join(faults))
+    return delivery, policy
+
+
+def _collected(faults: list[str], make: Callable[[], T]) -> T | None:
+    try:
+        return make()
+    except SpecError as error:
+        faults.append(str(error))
+        return None
+
+
+def _checks(settings: WorkerSettings) -> list[tuple[bool, str]]:
+    both = settings.destination is not None and settings.handler is not None
+    target = settings.destination or settings.handler
+    timeout = target.timeout_s if target else 1.0
+    namespace, slash, name = settings.source.partition("/")
+    return [
+        (not (namespace and slash and name), f'source is {settings.source!r}; it takes "namespace/name"'),
+        (target is None, "destination and handler are both missing; one of them says where webhooks go"),
+        (both, "destination and handler are both set; a worker has one of them"),
+        (settings.concurrency < 1, f"concurrency is {settings.concurrency}; it takes 1 or more"),
+        (
+            not 0 < timeout <= LONGEST_TIMEOUT,
+            f"timeout_s is {timeout:g}; it takes more than 0 and at most {LONGEST_TIMEOUT:g}",
+        ),
+    ]
+
+
+def _delivery(settings: WorkerSettings, runtime: Runtime) -> Delivery | None:
+    if settings.destination is not None:
+        return HttpDelivery(settings.destination, root=runtime.root, read=runtime.read_secret)
+    if settings.handler is not None:
+        handler.importable_from(os.getcwd())  # noqa: PTH109  # a string is what sys.path holds
+        return handler.load(settings.handler, settings.concurrency)
+    return None

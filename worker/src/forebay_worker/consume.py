@@ -1,0 +1,160 @@
+"""The message path: decode, deliver, decide, settle; as many messages at a time as the concurrency, no more.
+
+A slot handles one message after another while any wait. What waits is at most the reserve that the prefetch grants beyond
+the concurrency, and goes back to the broker when the worker stops.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from forebay.envelope import ERROR_LENGTH, Attempt, Envelope, UndecodableError, decode
+from forebay_worker.outcome import Delivered, Dropped, Failed, Outcome, Refused
+from forebay_worker.retry import Ack, Decision, Policy, decide
+from forebay_worker.settle import Message, Settler
+
+# Seconds before a message is given back that could not be handled at all, so that a fault of ours does not spin.
+PAUSE_AFTER_FAULT = 1.0
+
+Deliver = Callable[[Envelope], Awaitable[Outcome]]
+
+
+class Witness(Protocol):
+    """Who hears what became of each message: counts it, and writes the log's line."""
+
+    def attempted(self, envelope: Envelope, outcome: Outcome, decision: Decision, seconds: float) -> None:
+        """An attempt ended and was settled."""
+
+    def undecodable(self, message: Message, error: str) -> None:
+        """A message that is no envelope was dead-lettered."""
+
+    def fault(self, error: Exception) -> None:
+        """Something of our own went wrong with a message."""
+
+
+class Consumption:
+    """Handles the messages of one queue."""
+
+    def __init__(
+        self, deliver: Deliver, settler: Settler, policy: Policy, witness: Witness, *, concurrency: int
+    ) -> None:
+        self._deliver = deliver
+        self._settler = settler
+        self._policy = policy
+        self._witness = witness
+        self._concurrency = concurrency
+        self._waiting: deque[Message] = deque()
+        self._slots: set[asyncio.Task[None]] = set()
+        self._under_way: dict[int, Envelope] = {}  # by slot
+        self._free = list(range(concurrency))
+        self._stopping = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages are being handled."""
+        return self._concurrency - len(self._free)
+
+    def oldest_age(self, now: float) -> float:
+        """Seconds since the oldest webhook was received that is on its first attempt now; 0 if there is none."""
+        first = [envelope.received_at for envelope in self._under_way.values() if not envelope.attempts_made]
+        return max(0.0, now - min(first) / 1000) if first else 0.0
+
+    def on_message(self, message: Message) -> None:
+        """Take a message from the broker."""
+        if self._stopping:
+            message.reject(requeue=True)
+        elif self._free:
+            slot = asyncio.ensure_future(self._slot(self._free.pop(), message))
+            self._slots.add(slot)
+            slot.add_done_callback(self._slots.discard)
+        else:
+            self._waiting.append(message)
+
+    async def drain(self, within_s: float) -> int:
+        """Give back what waits, finish what is under way, cancel the rest when the time is over. How many were cancelled."""
+        self._stopping = True
+        while self._waiting:
+            self._waiting.popleft().reject(requeue=True)
+        if not self._slots:
+            return 0
+        _, late = await asyncio.wait(tuple(self._slots), timeout=within_s)
+        for slot in late:
+            slot.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
+
+    async def _slot(self, number: int, message: Message) -> None:
+        try:
+            await self._guarded(number, message)
+            while self._waiting:
+                await self._guarded(number, self._waiting.popleft())
+        finally:
+            # In the same step as the last look at what waits: nothing can be left there by a slot that ends.
+            self._under_way.pop(number, None)
+            self._free.append(number)
+
+    async def _guarded(self, number: int, message: Message) -> None:
+        try:
+            await self._handle(number, message)
+        except Exception as error:  # noqa: BLE001  # one message must not end the slot; it comes again, and is counted
+            self._witness.fault(error)
+            await asyncio.sleep(PAUSE_AFTER_FAULT)
+            message.reject(requeue=True)
+
+    async def _handle(self, number: int, message: Message) -> None:
+        if message.stale:
+            return  # the broker hands it out again
+        try:
+            envelope = decode(message.message_id, message.content_type, message.headers, message.body)
+        except UndecodableError as error:
+            await self._bury(message, str(error))
+            return
+        self._under_way[number] = envelope
+        began = time.time()
+        outcome = await self._attempt(envelope)
+        ended = time.time()
+        decision = decide(
+            outcome,
+            attempt=envelope.attempts_made + 1,
+            age=ended - envelope.received_at / 1000,
+            policy=self._policy,
+            jitter=random.random(),  # noqa: S311  # jitter, not a secret
+        )
+        known = envelope if isinstance(decision, Ack) else envelope.failed(attempt_of(outcome, began, ended))
+        if await self._settler.settle(message, known, decision):
+            self._witness.attempted(envelope, outcome, decision, ended - began)
+
+    async def _attempt(self, envelope: Envelope) -> Outcome:
+        try:
+            return await self._deliver(envelope)
+        except Exception as error:  # noqa: BLE001  # a fault of ours ends like one of the handler: retried, then dead
+            self._witness.fault(error)
+            return Failed(f"Forebay could not make the attempt: {type(error).__name__}: {error}")
+
+    async def _bury(self, message: Message, error: str) -> None:
+        if await self._settler.bury_undecodable(message, error):
+            self._witness.undecodable(message, error)
+
+
+def attempt_of(outcome: Outcome, began: float, ended: float) -> Attempt:
+    """What an envelope remembers of an attempt that did not succeed."""
+    return Attempt(
+        at=int(began * 1000),
+        ms=max(0, int((ended - began) * 1000)),
+        error=error_of(outcome)[:ERROR_LENGTH],
+        status=outcome.status if isinstance(outcome, Refused) else None,
+    )
+
+
+def error_of(outcome: Outcome) -> str:
+    """What went wrong, for a person."""
+    match outcome:
+        case Delivered():
+            return ""
+        case Dropped(reason):
+            return reason
+        case _:
+            return outcome.error
