@@ -112,11 +112,13 @@ func (w *worker) run(ctx context.Context, broker, queue string) error {
 func (w *worker) deliverAll(messages <-chan amqp.Delivery) {
 	var lanes sync.WaitGroup
 	for range w.concurrency {
-		lanes.Go(func() {
+		lanes.Add(1)
+		go func() {
+			defer lanes.Done()
 			for message := range messages {
 				w.settle(message, w.deliver(message))
 			}
-		})
+		}()
 	}
 	lanes.Wait()
 }

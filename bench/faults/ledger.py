@@ -1,0 +1,164 @@
+"""The ledger: every webhook that was sent, how it was answered, and where it came out. Keeps memory only: no I/O, no clock.
+
+Times are seconds of one monotonic clock, which the callers read. A webhook is a number; each is sent once.
+"""
+
+import enum
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+class Answer(enum.IntEnum):
+    """What the sender knows of a webhook."""
+
+    NONE = 0  # nothing yet
+    ACKED = 1  # a 2xx
+    REFUSED = 2  # any other status
+    UNKNOWN = 3  # the connection was lost, or the answer took too long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A time in which no 2xx could be true: whatever was sent and answered within it was answered falsely by a 2xx."""
+
+    cause: str
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One webhook's line."""
+
+    number: int
+    phase: str  # in which it was sent
+    sent: float
+    answered: float  # 0 while there is no answer
+    answer: Answer
+    deliveries: int  # how often the destination took it
+    dead: int  # how often it lies among the dead letters
+    event_id: str  # Forebay's, from the 2xx or the delivery
+
+
+class Ledger:
+    """Grows with each webhook by about a hundred bytes."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.phase = "start"  # what is being done to the system now
+        self.phases: dict[str, int] = {}
+        self.windows: list[Window] = []
+        self.answers: Counter[Answer] = Counter()
+        self.refused: Counter[int] = Counter()  # by status
+        self.unknown: Counter[str] = Counter()  # by what happened
+        self.impolite = 0  # refusals for our own reasons without Retry-After
+        self.unreachable = 0  # times that a sender found nobody to connect to
+        self.foreign = 0  # deliveries that are no webhook of this run, or not byte for byte one
+        self.misnamed = 0  # webhooks whose X-Forebay-Id was not always the same
+        self.reasons: Counter[str] = Counter()  # of dead letters
+        self.repeats: Counter[str] = Counter()  # deliveries and dead letters beyond the first, by the phase they came in
+        self.latest_delivery = 0.0
+        self.taken = 0  # deliveries that the destination took
+        self._phase = array("H")
+        self._sent, self._answered = array("d"), array("d")
+        self._answer = bytearray()
+        self._deliveries, self._dead = array("H"), array("H")
+        self._event_ids: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Name what happens within the block; what is sent in it carries the name."""
+        before, self.phase = self.phase, phase
+        try:
+            yield
+        finally:
+            self.phase = before
+
+    # ------------------------------------------------------------------------------------------- what the sender says
+
+    def send(self, now: float) -> int:
+        """The number of the webhook that is being sent now."""
+        self._phase.append(self.phases.setdefault(self.phase, len(self.phases)))
+        self._sent.append(now)
+        self._answered.append(0.0)
+        self._answer.append(Answer.NONE)
+        self._deliveries.append(0)
+        self._dead.append(0)
+        self._event_ids.append("")
+        return len(self._sent) - 1
+
+    def ack(self, number: int, now: float, event_id: str) -> None:
+        self._settle(number, now, Answer.ACKED)
+        self._name(number, event_id)
+
+    def refuse(self, number: int, now: float, status: int, *, retry_after: bool) -> None:
+        self._settle(number, now, Answer.REFUSED)
+        self.refused[status] += 1
+        self.impolite += status in (429, 503) and not retry_after
+
+    def lose_sight(self, number: int, now: float, what: str) -> None:
+        """No answer came: nobody knows whether it was taken."""
+        self._settle(number, now, Answer.UNKNOWN)
+        self.unknown[what] += 1
+
+    # ------------------------------------------------------------------------------------------- where it came out
+
+    def deliver(self, number: int, now: float, event_id: str) -> None:
+        """The destination took it."""
+        self.taken += 1
+        self.latest_delivery = now
+        if not self._exists(number):
+            return
+        self.repeats[self.phase] += self._deliveries[number] > 0
+        self._deliveries[number] += 1
+        self._name(number, event_id)
+
+    def bury(self, number: int, reason: str, event_id: str) -> None:
+        """It lies among the dead letters."""
+        self.reasons[reason] += 1
+        if not self._exists(number):
+            return
+        self._dead[number] += 1
+        self._name(number, event_id)
+
+    # ------------------------------------------------------------------------------------------- reading it
+
+    def entries(self) -> Iterator[Entry]:
+        return map(self.entry, range(len(self)))
+
+    def entry(self, number: int) -> Entry:
+        names = list(self.phases)
+        return Entry(
+            number=number,
+            phase=names[self._phase[number]],
+            sent=self._sent[number],
+            answered=self._answered[number],
+            answer=Answer(self._answer[number]),
+            deliveries=self._deliveries[number],
+            dead=self._dead[number],
+            event_id=self._event_ids[number],
+        )
+
+    def _settle(self, number: int, now: float, answer: Answer) -> None:
+        self._answered[number] = now
+        self._answer[number] = answer
+        self.answers[answer] += 1
+
+    def _name(self, number: int, event_id: str) -> None:
+        """A webhook is sent once, so it has one id, in its 2xx, in each delivery and as a dead letter."""
+        known = self._event_ids[number]
+        if not event_id or (known and known != event_id):
+            self.misnamed += 1
+        self._event_ids[number] = known or event_id
+
+    def _exists(self, number: int) -> bool:
+        if number < len(self):
+            return True
+        self.foreign += 1
+        return False

@@ -1,0 +1,11 @@
+"""The load generator has tests of its own, in Go."""
+
+import subprocess
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+
+
+def test_the_load_generator_counts_honestly() -> None:
+    done = subprocess.run(["go", "test", "./..."], cwd=BENCH, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
