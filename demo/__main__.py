@@ -59,10 +59,10 @@ async def _progress(console: Console, story: Story, began: float) -> AsyncIterat
         while True:
             await asyncio.sleep(PROGRESS_S)
             ledger, seen = story.provider.ledger, story.destination
-            refused = ", ".join(f"{count} × {status}" for status, count in sorted(ledger.refused.items())) or "none"
+            refused = " ".join(f"{count}×{status}" for status, count in sorted(ledger.refused.items())) or "0"
             console.print(
-                f"[dim]{time.monotonic() - began:5.1f} s    accepted {len(ledger.accepted):5}   refused {refused}"
-                f"   delivered {len(seen.delivered):5}   attempts {seen.attempts:5}[/dim]"
+                f"[dim]{time.monotonic() - began:5.1f} s  accepted {len(ledger.accepted)}, refused {refused},"
+                f" attempts {seen.attempts}, delivered {len(seen.delivered)}, dead {story.dead}[/dim]"
             )
 
     task = asyncio.ensure_future(show())
@@ -106,7 +106,7 @@ def _verdicts(held: list[Claim]) -> list[str]:
 
 
 if __name__ == "__main__":
-    screen = Console(highlight=False)
+    screen = Console(highlight=False, soft_wrap=True)
     try:
         sys.exit(asyncio.run(main(screen)))
     except (ForebayError, DemoError) as error:
