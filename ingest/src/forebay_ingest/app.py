@@ -13,6 +13,7 @@ from forebay.settings import IngestSettings, Runtime, load
 from forebay.signatures.configured import scheme_of
 from forebay.signatures.verify import Verifier
 from forebay.telemetry import Log
+from forebay.tracing import from_environment
 from forebay_ingest.answers import Answers
 from forebay_ingest.connection import Connection
 from forebay_ingest.measures import Measures
@@ -50,7 +51,10 @@ class Ingest:
             self.settings.answer, retry_after_s=self.limits.retry_after_s, allow=self.settings.methods
         )
         self._secrets = self._read_secrets()
-        self.receiver = Receiver(self.settings, self._verifier(self._secrets), self._publisher, self._measures, log)
+        tracing = from_environment("forebay-ingest")
+        self.receiver = Receiver(
+            self.settings, self._verifier(self._secrets), self._publisher, self._measures, log, tracing=tracing
+        )
 
     @property
     def registry(self) -> CollectorRegistry:

@@ -18,6 +18,8 @@ from forebay.settings import IngestSettings
 from forebay.signatures.configured import scheme_of
 from forebay.signatures.verify import Refused, Verifier
 from forebay.telemetry import Log, Throttle, traceparent
+from forebay.topology import Names
+from forebay.tracing import Span, Tracing
 from forebay_ingest import answers
 from forebay_ingest.answers import BROKER_REFUSALS, Refusal
 from forebay_ingest.measures import Measures
@@ -48,6 +50,8 @@ class Receiver:
         publisher: Publisher,
         measures: Measures,
         log: Log,
+        *,
+        tracing: Tracing | None = None,
     ) -> None:
         scheme = scheme_of(settings.verification)
         self.verifier = verifier
@@ -56,6 +60,8 @@ class Receiver:
         self._measures = measures
         self._log = log
         self._throttle = Throttle()
+        self._tracing = tracing
+        self._exchange = Names.of(settings.source).exchange
         self._ids = IdSource()
         self._router = Router(settings.routes, scheme.event_type)
         self._prepared = Prepared(settings)
@@ -107,10 +113,12 @@ class Receiver:
             traceparent=_trace(headers),
             body=body,
         )
-        queue, started = routed.queue, time.perf_counter()
+        queue, span, started = routed.queue, self._begin_span(received), time.perf_counter()
 
         def settled(outcome: Outcome) -> None:
             self._measures.confirm_seconds(time.perf_counter() - started)
+            if span is not None:
+                span.end(None if outcome is Outcome.CONFIRMED else outcome.value)
             if outcome is Outcome.CONFIRMED:
                 self._measures.accepted[queue]()
                 self._measures.body_bytes(len(body))
@@ -138,6 +146,18 @@ class Receiver:
     def hung_up(self) -> None:
         """Count a sender that left before its answer."""
         self._measures.hangups(1)
+
+    def _begin_span(self, received: Received) -> Span | None:
+        """With tracing on, the webhook travels under our span instead of the sender's."""
+        if self._tracing is None:
+            return None
+        attributes: dict[str, str | int] = {
+            "messaging.message.id": received.event_id.decode(),
+            "messaging.message.body.size": len(received.body),
+        }
+        span = self._tracing.publish(self._exchange, received.traceparent, attributes)
+        received.traceparent = span.traceparent
+        return span
 
     def _delivery_id(self, headers: Any) -> str | None:
         for name in self._delivery_id_headers:
