@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process."""
     try:
         sys.exit(cli.main(arguments, prog_name="forebay", standalone_mode=False) or 0)
-    except (ForebayError, click.ClickException, click.Abort, KeyboardInterrupt, BrokenPipeError) as error:
+    except (Exception, KeyboardInterrupt) as error:  # nobody is left to handle it
         if os.environ.get("FOREBAY_DEBUG") == "1":
             raise
         sys.exit(report(error))
@@ -105,7 +105,10 @@ def _sentence(error: BaseException) -> str:
         return f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help"
     if isinstance(error, click.ClickException):
         return error.format_message()
-    return str(error)
+    if isinstance(error, ForebayError):
+        return str(error)
+    said = " ".join(str(error).split())
+    return f"this should not happen: {type(error).__name__}: {said}; FOREBAY_DEBUG=1 shows where, please report it"
 
 
 if __name__ == "__main__":

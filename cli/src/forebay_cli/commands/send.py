@@ -138,7 +138,7 @@ def _body(data: str | None) -> bytes | None:
     if data == "-":
         return sys.stdin.buffer.read()
     if data is None or not data.startswith("@"):
-        return None if data is None else data.encode()
+        return None if data is None else os.fsencode(data)  # the bytes as the shell gave them
     try:
         return Path(data[1:]).read_bytes()
     except OSError as error:
