@@ -52,7 +52,8 @@ class Part(Protocol):
 
 def main(part: Callable[[Runtime, Log], Part], runtime: Runtime, log: Log) -> int:
     """Run a part to its end. Returns the exit code: 0 after a drain, 1 after a failure, 2 for settings that are wrong."""
-    disable_created_metrics()  # a second series for each counter, which nobody asks for
+    # A second series for each counter, which nobody asks for.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
         return _loop_runner()(_live(part, runtime, log))
     except SpecError as error:

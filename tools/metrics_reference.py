@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Writes docs/reference/metrics.md from the metrics that the parts register; `make reference` runs it, a test compares.
+
+python tools/metrics_reference.py
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client.metrics_core import Metric
+
+from forebay.settings import Destination, IngestSettings, Route, Runtime, Verification, WorkerSettings, dump
+from forebay.telemetry import Log
+from forebay_ingest.app import Ingest
+from forebay_worker.app import Worker
+
+FILE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "metrics.md"
+
+HEAD = """\
+# Metrics
+
+Every part serves these at `/metrics` on its admin port (9090 in a pod). The values of labels are bounded: names from the
+manifest, and words of Forebay's own. This page is generated: `make reference`.
+"""
+
+
+def text(registries: dict[str, CollectorRegistry]) -> str:
+    """The page for the parts' registries, by the part's title."""
+    return HEAD + "".join(_section(title, registry) for title, registry in registries.items())
+
+
+def _section(title: str, registry: CollectorRegistry) -> str:
+    rows = "".join(_rows(registry))
+    return f"\n## {title}\n| metric | type | labels | meaning |\n|---|---|---|---|\n{rows}"
+
+
+def _rows(registry: CollectorRegistry) -> Iterator[str]:
+    for family in sorted(registry.collect(), key=lambda family: family.name):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        yield f"| `{name}` | {family.type} | {', '.join(_labels(registry, family))} | {family.documentation} |\n"
+
+
+def _labels(registry: CollectorRegistry, family: Metric) -> tuple[str, ...]:
+    # A family without samples yet tells its labels only through its collector.
+    collector = registry._names_to_collectors[family.name]  # noqa: SLF001  # there is no public way to ask
+    return tuple(f"`{label}`" for label in getattr(collector, "_labelnames", ()))
+
+
+async def registries() -> dict[str, CollectorRegistry]:
+    """Those of an endpoint and a worker that were made and not started."""
+    with TemporaryDirectory() as folder:
+        place = Runtime(root=Path(folder))
+        for name, content in _FILES.items():
+            (place.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (place.root / name).write_text(content)
+        log = Log({})
+        return {"Ingest": Ingest(place, log).registry, "Worker": Worker(place, log).registry}
+
+
+_FILES = {
+    "config/ingest.json": dump(
+        IngestSettings(
+            source="namespace/name",
+            routes=(Route(queue="default"),),
+            verification=Verification(provider="None"),
+            path="/",
+        )
+    ),
+    "config/worker.json": dump(
+        WorkerSettings(source="namespace/name", queue="default", destination=Destination(url="http://localhost/"))
+    ),
+    "secrets/broker/uri": "amqp://localhost",
+}
+
+
+def page() -> str:
+    """The page as it should be."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    return text(asyncio.run(registries()))
+
+
+if __name__ == "__main__":
+    FILE.write_text(page(), encoding="utf-8")
+    print(FILE, file=sys.stderr)  # noqa: T201
