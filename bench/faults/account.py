@@ -8,11 +8,12 @@ from typing import Any
 
 from bench.faults.ledger import Answer, Entry, Ledger, Window
 
-# Statuses after which a provider sends the webhook again. Anything else for a correctly signed webhook of ours loses it.
-_SHOWN = 20  # webhooks that are named in a finding
+_SHOWN = 20  # webhooks of each kind that are named in the findings
+_NEVER = 1e9  # seconds; JSON has no infinity
 
 
 def invites_retry(status: int) -> bool:
+    """Whether a provider sends the webhook again after this answer; after any other a good webhook is gone for good."""
     return status == 429 or status >= 500
 
 
@@ -23,7 +24,7 @@ class Return:
     cause: str
     gone: float  # when it stopped answering
     back: float  # when it answered an AMQP handshake again
-    alone: bool  # whether an ingest was there to notice, from a second before on
+    witnessed: bool  # whether an ingest was there to notice, from before the return to the first 2xx
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def first_2xx(ledger: Ledger, returns: Sequence[Return]) -> dict[str, Any]:
 
     Only returns that an ingest was there to notice count; the others show how fast an ingest starts.
     """
-    waits = list(_waits(ledger, [one for one in returns if one.alone]))
+    waits = list(_waits(ledger, [one for one in returns if one.witnessed]))
     return {
         "p50": round(statistics.median(waits), 3) if waits else None,
         "max": round(max(waits), 3) if waits else None,
@@ -122,10 +123,12 @@ def first_2xx(ledger: Ledger, returns: Sequence[Return]) -> dict[str, Any]:
 
 
 def _waits(ledger: Ledger, returns: Sequence[Return]) -> Iterator[float]:
-    acked = [entry for entry in ledger.entries() if entry.answer is Answer.ACKED] if returns else []
+    acked = (
+        [(entry.sent, entry.answered) for entry in ledger.entries() if entry.answer is Answer.ACKED] if returns else []
+    )
     for one in returns:
-        later = [entry.answered for entry in acked if entry.sent >= one.gone and entry.answered >= one.gone]
-        yield max(0.0, min(later, default=float("inf")) - one.back)
+        first = min((answered for sent, answered in acked if sent >= one.gone), default=_NEVER)
+        yield max(0.0, first - one.back)
 
 
 def _facts(entry: Entry) -> Iterator[str]:

@@ -49,7 +49,7 @@ class Ledger:
     def __init__(self, run: str) -> None:
         self.run = run
         self.phase = "start"  # what is being done to the system now
-        self.phases: dict[str, int] = {}
+        self._phases: dict[str, int] = {}  # name -> its place in the order of appearance
         self.windows: list[Window] = []
         self.answers: Counter[Answer] = Counter()
         self.refused: Counter[int] = Counter()  # by status
@@ -59,8 +59,11 @@ class Ledger:
         self.foreign = 0  # deliveries that are no webhook of this run, or not byte for byte one
         self.misnamed = 0  # webhooks whose X-Forebay-Id was not always the same
         self.reasons: Counter[str] = Counter()  # of dead letters
-        self.repeats: Counter[str] = Counter()  # deliveries and dead letters beyond the first, by the phase they came in
+        self.repeats: Counter[str] = (
+            Counter()
+        )  # deliveries and dead letters beyond the first, by the phase they came in
         self.latest_delivery = 0.0
+        self.newest_ack = 0.0  # when the youngest webhook was sent that has got a 2xx
         self.taken = 0  # deliveries that the destination took
         self._phase = array("H")
         self._sent, self._answered = array("d"), array("d")
@@ -84,7 +87,7 @@ class Ledger:
 
     def send(self, now: float) -> int:
         """The number of the webhook that is being sent now."""
-        self._phase.append(self.phases.setdefault(self.phase, len(self.phases)))
+        self._phase.append(self._phases.setdefault(self.phase, len(self._phases)))
         self._sent.append(now)
         self._answered.append(0.0)
         self._answer.append(Answer.NONE)
@@ -95,6 +98,7 @@ class Ledger:
 
     def ack(self, number: int, now: float, event_id: str) -> None:
         self._settle(number, now, Answer.ACKED)
+        self.newest_ack = max(self.newest_ack, self._sent[number])
         self._name(number, event_id)
 
     def refuse(self, number: int, now: float, status: int, *, retry_after: bool) -> None:
@@ -130,20 +134,18 @@ class Ledger:
     # ------------------------------------------------------------------------------------------- reading it
 
     def entries(self) -> Iterator[Entry]:
-        return map(self.entry, range(len(self)))
-
-    def entry(self, number: int) -> Entry:
-        names = list(self.phases)
-        return Entry(
-            number=number,
-            phase=names[self._phase[number]],
-            sent=self._sent[number],
-            answered=self._answered[number],
-            answer=Answer(self._answer[number]),
-            deliveries=self._deliveries[number],
-            dead=self._dead[number],
-            event_id=self._event_ids[number],
-        )
+        names = list(self._phases)
+        for number in range(len(self)):
+            yield Entry(
+                number=number,
+                phase=names[self._phase[number]],
+                sent=self._sent[number],
+                answered=self._answered[number],
+                answer=Answer(self._answer[number]),
+                deliveries=self._deliveries[number],
+                dead=self._dead[number],
+                event_id=self._event_ids[number],
+            )
 
     def _settle(self, number: int, now: float, answer: Answer) -> None:
         self._answered[number] = now

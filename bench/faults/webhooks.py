@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import re
 
-PATH_EVENT = "push"
+EVENT = "push"
 SECRET = b"a-secret-that-only-the-fault-run-knows"
 POISON_EVERY, POISON_AT = 200, 13  # one in so many is one the destination refuses for good
 
@@ -26,7 +26,7 @@ def request(run: str, number: int, path: str) -> bytes:
     content = body(run, number)
     return (
         f"POST {path} HTTP/1.1\r\nHost: forebay.test\r\nUser-Agent: GitHub-Hookshot/f00d\r\n"
-        f"Content-Type: application/json\r\nX-GitHub-Event: {PATH_EVENT}\r\nX-GitHub-Delivery: {run}-{number}\r\n"
+        f"Content-Type: application/json\r\nX-GitHub-Event: {EVENT}\r\nX-GitHub-Delivery: {run}-{number}\r\n"
         f"X-Hub-Signature-256: {signature(content)}\r\nContent-Length: {len(content)}\r\n\r\n"
     ).encode() + content
 

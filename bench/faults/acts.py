@@ -1,0 +1,283 @@
+"""What is done to the system under load, act by act. Each act leaves everything running; what it draws depends on the seed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from urllib.parse import quote
+
+from bench.faults.stand import VHOST, Stand
+from bench.faults.toxiproxy import Toxiproxy
+from forebay.management import Management
+from forebay.topology import DEFAULT_QUEUE
+from forebay_cli.local.run import Component
+from forebay_cli.rabbitmq import PrivateBroker
+
+CONFIRM_S = 5.0  # the ingest's patience with the broker; a longer hang ends in 503s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """Who acts: the stand, the network in front of its broker, and the randomness of this round."""
+
+    stand: Stand
+    proxy: Toxiproxy
+    dice: Random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One fault, by the name that the account and the documentation give it."""
+
+    name: str
+    play: Callable[[Cast], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxied:
+    """The broker as it is reached through the proxy; its management API is reached directly."""
+
+    broker: PrivateBroker
+    port: int
+
+    def uri(self, *, vhost: str = "/", username: str | None = None, password: str | None = None) -> str:
+        direct = self.broker.uri(vhost=vhost, username=username, password=password)
+        return direct.replace(f"@127.0.0.1:{self.broker.amqp_port}/", f"@127.0.0.1:{self.port}/")
+
+    def management(self) -> Management:
+        return self.broker.management()
+
+
+# ---------------------------------------------------------------------------------------------------- nothing and kills
+
+
+async def calm(_: Cast) -> None:
+    """Nothing."""
+    await asyncio.sleep(4)
+
+
+async def storm(cast: Cast) -> None:
+    """SIGKILL of everything at random moments, while the destination fails now and then."""
+    stand, dice = cast.stand, cast.dice
+    ends = asyncio.Event()
+
+    async def brokers() -> None:
+        for _ in range(4):
+            await asyncio.sleep(dice_of(stand, dice, "broker").uniform(6, 12))
+            await stand.crash_broker()
+        ends.set()
+
+    async def processes(component: Component) -> None:
+        own, count = dice_of(stand, dice, component), 0
+        while not ends.is_set() or count < 20:
+            await asyncio.sleep(own.uniform(2, 6))
+            await stand.kill(component, own)
+            count += 1
+
+    with stand.destination.being("flaky"):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(brokers())
+            group.create_task(processes("ingest"))
+            group.create_task(processes("worker"))
+
+
+def dice_of(stand: Stand, dice: Random, whose: str) -> Random:
+    return stand.dice(f"{whose} {dice.random()}")
+
+
+# ---------------------------------------------------------------------------------------------------- the broker
+
+
+async def short_hang(cast: Cast) -> None:
+    """SIGSTOP of the broker for less than a confirm may take, SIGCONT."""
+    await _hang(cast.stand, cast.dice.uniform(2, 3))
+    await asyncio.sleep(3)
+
+
+async def long_hang(cast: Cast) -> None:
+    """SIGSTOP of the broker for longer than a confirm may take, SIGCONT."""
+    await _hang(cast.stand, cast.dice.uniform(1.5, 2.5) * CONFIRM_S)
+    await asyncio.sleep(6)
+
+
+async def hang_and_crash(cast: Cast) -> None:
+    """SIGSTOP of the broker, and SIGKILL while what was sent to it lies unread."""
+    stand = cast.stand
+    stand.broker.pause()
+    async with stand.impossible("broker hangs"):
+        await asyncio.sleep(cast.dice.uniform(1, 4))
+        await stand.crash_broker()
+    await asyncio.sleep(2)
+
+
+async def restart(cast: Cast) -> None:
+    """An orderly restart of the broker."""
+    await cast.stand.restart_broker()
+    await asyncio.sleep(2)
+
+
+async def memory_alarm(cast: Cast) -> None:
+    """The broker's memory alarm: it takes nothing from publishers."""
+    await _alarm(cast.stand, ("set_vm_memory_high_watermark", "absolute", "1"), ("set_vm_memory_high_watermark", "0.6"))
+
+
+async def disk_alarm(cast: Cast) -> None:
+    """The broker's disk alarm: it takes nothing from publishers."""
+    await _alarm(cast.stand, ("set_disk_free_limit", "1000TB"), ("set_disk_free_limit", "50MB"))
+
+
+async def unbound(cast: Cast) -> None:
+    """The source's queue is not bound: a publish is confirmed, and goes nowhere."""
+    stand = cast.stand
+    names, vhost = stand.run.names, quote(VHOST, safe="")
+    queue = quote(names.queue(DEFAULT_QUEUE), safe="")
+    binding = f"bindings/{vhost}/e/{quote(names.exchange, safe='')}/q/{queue}"
+    async with stand.management() as management:
+        await management.delete(f"{binding}/{queue}")
+        try:
+            async with stand.impossible("queue unbound"):
+                await asyncio.sleep(3)
+        finally:
+            await management.post(binding, {"routing_key": names.queue(DEFAULT_QUEUE), "arguments": {}})
+    await asyncio.sleep(1)
+
+
+async def _hang(stand: Stand, seconds: float) -> None:
+    stand.broker.pause()
+    try:
+        async with stand.impossible("broker hangs"):
+            await asyncio.sleep(seconds)
+    finally:
+        stand.broker.resume()
+
+
+async def _alarm(stand: Stand, on: tuple[str, ...], off: tuple[str, ...]) -> None:
+    await stand.broker.control(*on)
+    try:
+        await asyncio.sleep(4)
+    finally:
+        await stand.broker.control(*off)
+    await asyncio.sleep(2)
+
+
+# ---------------------------------------------------------------------------------------------------- the destination
+
+
+async def slow(cast: Cast) -> None:
+    """The destination takes a second for each webhook; a worker is killed meanwhile."""
+    with cast.stand.destination.being("slow"):
+        await _amid_kill(cast)
+
+
+async def failing(cast: Cast) -> None:
+    """The destination answers 503; a worker is killed meanwhile."""
+    with cast.stand.destination.being("failing"):
+        await _amid_kill(cast)
+
+
+async def closing(cast: Cast) -> None:
+    """The destination closes in the middle of its answers; a worker is killed meanwhile."""
+    with cast.stand.destination.being("closing"):
+        await _amid_kill(cast)
+
+
+async def down(cast: Cast) -> None:
+    """Nobody listens at the destination; a worker is killed meanwhile."""
+    await cast.stand.destination.close()
+    try:
+        await _amid_kill(cast)
+    finally:
+        await cast.stand.destination.open()
+
+
+async def _amid_kill(cast: Cast) -> None:
+    before = cast.dice.uniform(1, 3)
+    await asyncio.sleep(before)
+    await cast.stand.kill("worker", cast.dice)
+    await asyncio.sleep(4 - before)
+
+
+# ---------------------------------------------------------------------------------------------------- orderly ends
+
+
+async def end_ingests(cast: Cast) -> None:
+    """SIGTERM of each ingest in turn."""
+    for replica in cast.stand.run.ingests:
+        await cast.stand.terminate(replica)
+
+
+async def end_workers(cast: Cast) -> None:
+    """SIGTERM of each worker in turn, while the destination is slow."""
+    with cast.stand.destination.being("slow"):
+        for replica in cast.stand.run.workers:
+            await asyncio.sleep(1)
+            await cast.stand.terminate(replica)
+
+
+async def deploy_proxied(cast: Cast) -> None:
+    """New processes take over from the old ones, and reach the broker through the proxy."""
+    await cast.stand.deploy(Proxied(broker=cast.stand.broker, port=cast.proxy.port))
+
+
+async def deploy_direct(cast: Cast) -> None:
+    """New processes take over from the old ones, and reach the broker directly."""
+    await cast.stand.deploy(cast.stand.broker)
+
+
+# ---------------------------------------------------------------------------------------------------- the network
+
+
+async def delay(cast: Cast) -> None:
+    """Everything between Forebay and the broker comes 150 ms later, give or take 50."""
+    async with cast.proxy.delay(150, 50):
+        await asyncio.sleep(5)
+
+
+async def cut(cast: Cast) -> None:
+    """Every connection to the broker is closed, and none can be made, three times."""
+    for _ in range(3):
+        async with cast.proxy.cut():
+            await asyncio.sleep(cast.dice.uniform(0.5, 2))
+        await asyncio.sleep(cast.dice.uniform(0.5, 1.5))
+
+
+async def silence(cast: Cast) -> None:
+    """A partition: connections to the broker stay open, and nothing comes through for longer than a confirm may take."""
+    async with cast.proxy.silence(), _settled(cast.stand, "network silent"):
+        await asyncio.sleep(cast.dice.uniform(1.5, 2) * CONFIRM_S)
+    await asyncio.sleep(6)
+
+
+@asynccontextmanager
+async def _settled(stand: Stand, cause: str) -> AsyncIterator[None]:
+    """The proxy needs a moment until nothing it has begun to pass on is under way any more."""
+    async with stand.impossible(cause, settle_s=0.5):
+        yield
+
+
+DIRECT = (
+    Act(name="calm", play=calm),
+    Act(name="kills of everything", play=storm),
+    Act(name="broker hangs briefly", play=short_hang),
+    Act(name="broker hangs", play=long_hang),
+    Act(name="broker hangs, then crashes", play=hang_and_crash),
+    Act(name="broker restarts", play=restart),
+    Act(name="memory alarm", play=memory_alarm),
+    Act(name="disk alarm", play=disk_alarm),
+    Act(name="queue unbound", play=unbound),
+    Act(name="destination slow", play=slow),
+    Act(name="destination fails", play=failing),
+    Act(name="destination down", play=down),
+    Act(name="destination cuts answers", play=closing),
+    Act(name="SIGTERM of each ingest", play=end_ingests),
+    Act(name="SIGTERM of each worker", play=end_workers),
+)
+PROXIED = (
+    Act(name="deploy", play=deploy_proxied),
+    Act(name="network slow", play=delay),
+    Act(name="network cut", play=cut),
+    Act(name="network silent", play=silence),
+    Act(name="deploy", play=deploy_direct),
+)
+ROUND = (*DIRECT, *PROXIED)

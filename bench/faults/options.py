@@ -1,0 +1,54 @@
+"""The command line of a fault run."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.faults import acts
+from bench.verdict import TREE
+
+LONG_MINUTES = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is played, and where the account is written."""
+
+    minutes: float  # rounds are played until so much time has passed; 0: one round
+    seed: int
+    only: tuple[str, ...]  # names of acts; none: all
+    suite: str | None  # the Debian suite whose RabbitMQ is used; None: this machine's
+    output: Path
+
+    @property
+    def acts(self) -> tuple[acts.Act, ...]:
+        return tuple(act for act in acts.ROUND if not self.only or act.name in self.only)
+
+    @property
+    def folder(self) -> Path:
+        return TREE / ".forebay" / "faults" / str(self.seed)
+
+
+def options(seed: int, arguments: Sequence[str] | None = None) -> Options:
+    """What the command line says; `seed` is taken where it names none."""
+    names = list(dict.fromkeys(act.name for act in acts.ROUND))
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.faults", description="Break everything under load; lose nothing."
+    )
+    parser.add_argument("--long", action="store_true", help=f"{LONG_MINUTES:g} minutes instead of one round")
+    parser.add_argument("--minutes", type=float, default=0.0, help="play rounds for so many minutes")
+    parser.add_argument("--seed", type=int, default=seed, help="of an earlier run, to draw the same again")
+    parser.add_argument("--only", action="append", default=[], choices=names, metavar="ACT", help="; ".join(names))
+    parser.add_argument("--rabbitmq", metavar="SUITE", help="of a Debian suite (trixie, sid) instead of this machine's")
+    parser.add_argument("--output", type=Path, help="file for the results")
+    given = parser.parse_args(arguments)
+    partial = bool(given.only)
+    usual = TREE / (".forebay/faults.json" if partial else "bench/results/faults.json")
+    return Options(
+        minutes=max(given.minutes, LONG_MINUTES if given.long else 0.0),
+        seed=given.seed,
+        only=tuple(given.only),
+        suite=given.rabbitmq,
+        output=given.output or usual,
+    )

@@ -1,0 +1,138 @@
+"""A provider: a steady load of signed webhooks over keep-alive connections, each sent once, each answer noted.
+
+Senders keep to their own clock: one that waits for an answer leaves out what it could not send meanwhile, so a hang of the
+endpoint makes the load thinner, never a burst. Endpoints are chosen as a Service would: ready ones, one after the other.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bench.faults import webhooks
+from bench.faults.ledger import Ledger
+
+TIMEOUT_S = 10.0  # GitHub's own
+Address: TypeAlias = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @property
+    def usable(self) -> bool:
+        return not self.reader.at_eof() and not self.writer.is_closing()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    event_id: str
+    retry_after: bool
+    close: bool
+
+
+class Load:
+    """`rate` webhooks a second over so many connections, until `stop`. `endpoints` says where to, best first."""
+
+    def __init__(
+        self, ledger: Ledger, endpoints: Callable[[], Sequence[Address]], *, path: str, rate: float, connections: int
+    ) -> None:
+        self._ledger = ledger
+        self._endpoints = endpoints
+        self._path = path
+        self._interval = connections / rate
+        self._connections = connections
+        self._stop = asyncio.Event()
+        self._turn = 0
+
+    async def run(self) -> None:
+        """Send until `stop` is called; every webhook that was begun gets its answer or its timeout."""
+        async with asyncio.TaskGroup() as group:
+            for index in range(self._connections):
+                group.create_task(self._sender(index * self._interval / self._connections))
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def _sender(self, offset: float) -> None:
+        due, link = _now() + offset, None
+        while await self._wait(due):
+            due = max(due + self._interval, _now())
+            if link is None or not link.usable:
+                _hang_up(link)
+                link = await self._connect()
+            if link is not None and not await self._send(link):
+                _hang_up(link)
+                link = None
+        _hang_up(link)
+
+    async def _wait(self, due: float) -> bool:
+        """Until it is time to send; False if there is nothing more to send."""
+        try:
+            async with asyncio.timeout_at(due):
+                await self._stop.wait()
+        except TimeoutError:
+            return True
+        return False
+
+    async def _connect(self) -> _Link | None:
+        endpoints = self._endpoints()
+        self._turn += 1
+        for step in range(len(endpoints)):
+            try:
+                async with asyncio.timeout(1):
+                    return _Link(*await asyncio.open_connection(*endpoints[(self._turn + step) % len(endpoints)]))
+            except (OSError, TimeoutError):
+                continue
+        self._ledger.unreachable += 1
+        return None
+
+    async def _send(self, link: _Link) -> bool:
+        """Send one webhook and note its answer. Returns whether the connection can go on."""
+        ledger = self._ledger
+        number = ledger.send(_now())
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                link.writer.write(webhooks.request(ledger.run, number, self._path))
+                reply = await _read(link.reader)
+        except TimeoutError:
+            ledger.lose_sight(number, _now(), "timeout")
+        except ConnectionError:
+            ledger.lose_sight(number, _now(), "reset")
+        except asyncio.IncompleteReadError as error:
+            ledger.lose_sight(number, _now(), "cut short" if error.partial else "closed")
+        else:
+            self._note(number, reply)
+            return not reply.close
+        return False
+
+    def _note(self, number: int, reply: _Reply) -> None:
+        if 200 <= reply.status < 300:
+            self._ledger.ack(number, _now(), reply.event_id)
+        else:
+            self._ledger.refuse(number, _now(), reply.status, retry_after=reply.retry_after)
+
+
+async def _read(reader: asyncio.StreamReader) -> _Reply:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    lines = (line.partition(": ") for line in head.split("\r\n")[1:])
+    headers = {name.lower(): value for name, _, value in lines}
+    await reader.readexactly(int(headers.get("content-length", "0")))
+    return _Reply(
+        status=int(head[9:12]),
+        event_id=headers.get("x-forebay-id", ""),
+        retry_after="retry-after" in headers,
+        close=headers.get("connection", "").lower() == "close",
+    )
+
+
+def _hang_up(link: _Link | None) -> None:
+    if link is not None:
+        link.writer.close()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
