@@ -3,23 +3,46 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from forebay.source.model import Part, Problem
+from forebay.source.model import Part, Problem, contradictions
 from forebay.source.spelling import closest
 from forebay.source.values import kind, shown
 
 
 def explain(model: type[Part], error: ErrorDetails) -> Iterator[Problem]:
     """The problems that one of pydantic's errors stands for."""
-    path = tuple(error["loc"])
+    path = tuple(step for step in error["loc"] if step != "[key]")
     if error["type"] == "forebay":
         for problem in error["ctx"]["problems"]:
             yield Problem((*path, *problem.path), problem.message, problem.remedy)
         return
     message, remedy = _said(error, model)
     yield Problem(path, message, remedy)
+
+
+def contradictions_in(model: type[Part], data: Any, path: tuple[str | int, ...] = ()) -> Iterator[Problem]:
+    """What is wrong with fields together in those parts of some data whose fields are all right by themselves."""
+    try:
+        part = model.model_validate(data)
+    except ValidationError:
+        for name, value in data.items() if isinstance(data, Mapping) else ():
+            field = _fields(model).get(name)
+            below = None if field is None else _model_in(field.annotation)
+            if below is not None:
+                yield from _contradictions_below(below, value, (*path, name))
+        return
+    for problem in contradictions(part):
+        yield problem._replace(path=(*path, *problem.path))
+
+
+def _contradictions_below(model: type[Part], value: Any, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    items = enumerate(value) if isinstance(value, list) else ()
+    if isinstance(value, Mapping):
+        yield from contradictions_in(model, value, path)
+    for index, item in items:
+        yield from contradictions_in(model, item, (*path, index))
 
 
 def _said(error: ErrorDetails, model: type[Part]) -> tuple[str, str]:
@@ -108,10 +131,11 @@ _SAYINGS: dict[str, Callable[[ErrorDetails], tuple[str, str]]] = {
 
 def _home(model: type[Part], path: tuple[str | int, ...]) -> str | None:
     """Where a field of this name is at home: below or beside the place it was written to, and the nearest such place."""
-    names = [step for step in path if isinstance(step, str)]
+    names = tuple(step for step in path if isinstance(step, str))
     homes = [home for home, name in _homes(model, ()) if name == names[-1]]
-    near = [home for home in homes if home[: len(names) - 2] == tuple(names[:-2])]
-    return ".".join(min(near, key=lambda home: (len(home), home))) if near else None
+    near = [home for home in homes if home[: len(names) - 2] == names[:-2]]
+    nearest = min(near or homes, key=len, default=())
+    return ".".join(nearest) if near or len(homes) == 1 else None
 
 
 def _homes(model: type[Part], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from forebay.document import Document, Fault, documents
 from forebay.errors import SpecError
-from forebay.faults import explain
+from forebay.faults import contradictions_in, explain
 from forebay.source import API_VERSION, GROUP, KIND, WebhookSource
 from forebay.source.values import kind as kind_of
 from forebay.source.values import shown
@@ -25,6 +25,8 @@ from forebay.source.values import shown
 __all__ = ["Fault", "ManifestError", "Manifests", "Secret", "load", "parse", "read_source"]
 
 STDIN = "-"
+# Nobody reads more of them; bounds the work on a stranger's file.
+MAX_FAULTS = 100
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -109,8 +111,20 @@ def _texts(path: str | Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _collect(found: _Found, text: bytes | str, where: str) -> list[Fault]:
-    faults = [fault for document in documents(text) for fault in _take(found, document)]
-    return [replace(fault, where=where) for fault in sorted(faults, key=lambda fault: (fault.line, fault.column))]
+    faults: list[Fault] = []
+    for document in documents(text):
+        faults += _take(found, document)
+        if len(faults) > MAX_FAULTS:
+            break
+    faults.sort(key=lambda fault: (fault.line, fault.column))
+    return [replace(fault, where=where) for fault in _bounded(faults)]
+
+
+def _bounded(faults: list[Fault]) -> list[Fault]:
+    if len(faults) <= MAX_FAULTS:
+        return faults
+    last = replace(faults[MAX_FAULTS], path="", message="and more faults from here on", remedy="mend these first")
+    return [*faults[:MAX_FAULTS], last]
 
 
 def _take(found: _Found, document: Document) -> list[Fault]:
@@ -144,7 +158,9 @@ def _source(document: Document) -> tuple[WebhookSource | None, list[Fault]]:
     try:
         return WebhookSource.model_validate(document.data), []
     except ValidationError as error:
-        problems = (problem for detail in error.errors() for problem in explain(WebhookSource, detail))
+        details = error.errors(include_url=False)[: MAX_FAULTS + 1]
+        shapes = [problem for detail in details for problem in explain(WebhookSource, detail)]
+        problems = dict.fromkeys([*shapes, *contradictions_in(WebhookSource, document.data)])
         return None, [document.fault(*problem) for problem in problems]
 
 

@@ -27,7 +27,7 @@ LabelValue = Annotated[
     ),
 ]
 Amount = Annotated[
-    str, Shape(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "a quantity in quotes, such as '250m' or '64Mi'", 20)
+    str, Shape(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "a quantity such as 250m or 64Mi", 20, or_number=True)
 ]
 EnvName = Annotated[str, Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name: letters, digits and _", 128)]
 # Kubernetes' own types, which its API server checks where they arrive: in the pods.

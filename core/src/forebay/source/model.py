@@ -1,12 +1,13 @@
 """What every part of a source has in common: frozen, strict, camelCase, and faults that say what to write instead.
 
-A part checks its fields together in `faults()`. A field that the surface promises and the code does not keep yet is marked
+What is wrong with fields together, each by itself being right, a part says in `faults()`; the source as a whole refuses
+what any of its parts says, so that everything is said at once. A field that the surface promises and the code does not keep yet is marked
 with `Later`; whoever sets it is told so. Enabling it is taking the mark away.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
@@ -42,17 +43,32 @@ class Part(BaseModel):
             key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if value is not None
         }
 
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        problems = tuple(self.faults())
-        if problems:
-            raise PydanticCustomError("forebay", "{problems}", {"problems": problems})
-        return self
+
+def contradictions(part: Part) -> Iterator[Problem]:
+    """What `faults` finds in a part and in all parts of it."""
+    yield from part.faults()
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        for step, below in _parts(value):
+            for problem in contradictions(below):
+                yield problem._replace(path=(field.alias or name, *step, *problem.path))
+
+
+def _parts(value: Any) -> Iterator[tuple[tuple[int, ...], Part]]:
+    if isinstance(value, Part):
+        yield (), value
+    if isinstance(value, tuple):
+        yield from (((index,), item) for index, item in enumerate(value) if isinstance(item, Part))
+
+
+def several(problems: Iterable[Problem]) -> PydanticCustomError:
+    """The error of problems found together."""
+    return PydanticCustomError("forebay", "{problems}", {"problems": tuple(problems)})
 
 
 def wrong(message: str, remedy: str) -> PydanticCustomError:
     """The error of a single value."""
-    return PydanticCustomError("forebay", "{problems}", {"problems": (Problem((), message, remedy),)})
+    return several([Problem((), message, remedy)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,12 @@ EventType = Annotated[str, Shape(r"[!-~]+", "an event type such as push or invoi
 PathSuffix = Annotated[str, Shape(r"/[!-~]*", "what follows the source's path, such as /orders", 200)]
 StatusExpression = Annotated[
     str,
-    Shape(r"!?[1-5][0-9]{2}(-[1-5][0-9]{2})?", "a status such as 429, a range such as 500-599, or !404 for never", 8),
+    Shape(
+        r"!?[1-5][0-9]{2}(-[1-5][0-9]{2})?",
+        "a status such as 429, a range such as 500-599, or !404 for never",
+        8,
+        or_number=True,
+    ),
 ]
 
 

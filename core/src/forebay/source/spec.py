@@ -1,14 +1,14 @@
 """A WebhookSource: the one resource a team writes, as a frozen, validated value. Reads nothing, changes nothing."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import override
 
 from forebay.source.cluster import LabelKey, LabelValue, Monitoring
 from forebay.source.ingest import Ingest
-from forebay.source.model import Later, Part, Problem, cel, list_map
+from forebay.source.model import Later, Part, Problem, cel, contradictions, list_map, several
 from forebay.source.queues import DeadLetter, Queue, Retry, Storage, routing_faults
 from forebay.source.references import Broker
 from forebay.source.values import Namespace, SourceName, Text
@@ -132,6 +132,13 @@ class WebhookSource(Part):
     def path(self) -> str:
         """The path of its endpoint."""
         return self.spec.ingest.path or f"/{self.namespace}/{self.name}"
+
+    @model_validator(mode="after")
+    def _without_contradictions(self) -> Self:
+        problems = tuple(contradictions(self))
+        if problems:
+            raise several(problems)
+        return self
 
     @model_validator(mode="before")
     @classmethod

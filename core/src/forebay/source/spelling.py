@@ -10,7 +10,7 @@ def closest(value: Any, known: Iterable[str]) -> str | None:
     if not isinstance(value, str):
         return None
     words = {_plain(word): word for word in known}
-    found = get_close_matches(_plain(value), words, n=1, cutoff=0.7)
+    found = get_close_matches(_plain(value), words, n=1, cutoff=0.65)
     return words[found[0]] if found else None
 
 

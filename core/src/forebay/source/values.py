@@ -25,6 +25,8 @@ _SHOWN = 60  # characters of a wrong value that a message repeats
 
 def shown(value: Any) -> str:
     """A value in a message: short, on one line."""
+    if isinstance(value, bool):
+        return str(value).lower()
     text = value if isinstance(value, str) else repr(value)
     quoted = repr(text) if isinstance(value, str) else text
     return quoted if len(quoted) <= _SHOWN else f"{quoted[:_SHOWN]}…"
@@ -58,6 +60,12 @@ def quantity(value: int) -> str:
     """The text of so many bytes, in the largest binary unit that divides it: 1048576 is "1Mi"."""
     unit = next((u for u in ("Ti", "Gi", "Mi", "Ki") if value and value % _FACTORS[u] == 0), "")
     return f"{value // _FACTORS[unit]}{unit}"
+
+
+_INT_OR_STRING: JsonSchemaValue = {
+    "x-kubernetes-int-or-string": True,
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +122,7 @@ class Bytes:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {
-            "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            **_INT_OR_STRING,
             "pattern": f"^{QUANTITY}$",
             "maxLength": 18,
             LIMITS_KEY: f"{self.least} to {self.most}",
@@ -146,8 +153,7 @@ class Factor:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {
-            "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            **_INT_OR_STRING,
             "pattern": f"^{FACTOR}$",
             "maxLength": 8,
             LIMITS_KEY: "1 to 100",
@@ -165,10 +171,16 @@ class Shape:
     says: str  # what it is, for a person: "a path such as /github"
     longest: int
     shortest: int = 1
+    or_number: bool = False  # a whole number is taken for its digits
 
     def read(self, value: Any) -> str:
+        if self.or_number and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
         if not isinstance(value, str):
-            raise wrong(f"{shown(value)} is {kind(value)}, not text", f"write {self.says}, in quotes if need be")
+            quoted = (
+                f'write "{shown(value)}", in quotes' if isinstance(value, (bool, int, float)) else f"write {self.says}"
+            )
+            raise wrong(f"{shown(value)} is {kind(value)}, not text", quoted)
         if len(value) > self.longest:
             raise wrong(f"{len(value)} characters are too many", f"write {self.says} of at most {self.longest}")
         if len(value) < self.shortest or not re.fullmatch(self.pattern, value, re.DOTALL):
@@ -180,7 +192,8 @@ class Shape:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         minimum = {"minLength": self.shortest} if self.shortest else {}
-        return {"type": "string", "pattern": f"^{self.pattern}$", "maxLength": self.longest, **minimum}
+        sort = _INT_OR_STRING if self.or_number else {"type": "string"}
+        return {**sort, "pattern": f"^{self.pattern}$", "maxLength": self.longest, **minimum}
 
 
 # How the JSON schema carries the bounds of durations and quantities to the reference.

@@ -31,7 +31,7 @@ class KnownProvider:
             return str(value)
         meant = closest(value, names)
         remedy = f"write {meant}" if meant else "write HMAC and say in hmac how it signs, or None to let everybody in"
-        raise wrong(f"{shown(value)} is no provider known here, which are {', '.join(names)}", remedy)
+        raise wrong(f"{shown(value)} is not one of the known providers, {', '.join(names)}", remedy)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.read)
