@@ -1,10 +1,13 @@
 """A RabbitMQ that somebody gave us the URL of. No message of ours ever holds its password."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from forebay.errors import SpecError
-from forebay.management import Management
+
+if TYPE_CHECKING:
+    from forebay.management import Management
 
 _UNREADABLE = "the broker's URL can not be read; write amqp://USER:PASSWORD@HOST:PORT/VHOST"
 _PORTS = {"amqp": 5672, "amqps": 5671}
@@ -32,8 +35,10 @@ class GivenBroker:
         login = f"{quote(username or self.username, safe='')}:{quote(password or self.password, safe='')}"
         return f"{self.scheme}://{login}@{self.host}/{quote(self.vhost if vhost is None else vhost, safe='')}"
 
-    def management(self) -> Management:
+    def management(self) -> "Management":
         """A session with the management API, not entered yet."""
+        from forebay.management import Management  # noqa: PLC0415  # brings aiohttp, which commands of AMQP alone can do without
+
         return Management(self.management_url, self.username, self.password)
 
 
