@@ -24,5 +24,5 @@ def manifest(**changes: Any) -> dict[str, Any]:
         place = data
         for step in above:
             place = place.setdefault(step, {})
-        place[last] = value
+        place[last] = deepcopy(value)
     return data

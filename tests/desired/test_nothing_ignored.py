@@ -1,0 +1,157 @@
+"""Every field a person may set changes something: what is accepted takes effect, and nothing is silently ignored."""
+
+import json
+from typing import Any
+
+import pytest
+
+from forebay.manifest import read_source
+from forebay.schema import plain_schema
+from forebay.source import WebhookSource
+from forebay.source.model import LATER_KEY
+from forebay.source.values import DURATION
+from forebay_operator.desired import Platform, desired, source_topology
+from forebay_operator.desired.platform import POD_MONITOR
+from tests.support.sources import manifest
+
+# What only the operator itself reads, when it reaches for the broker and when a source is deleted.
+OF_THE_OPERATOR = ("spec.broker", "spec.deletionPolicy")
+
+QUEUES = [{"name": "a", "match": {"eventTypes": ["push"]}, "concurrency": 3}]
+SHOP = {"provider": "HMAC", "secretRefs": [{"name": "s", "key": "k"}], "hmac": {"header": "X-Sig"}}
+TIMED = {**SHOP, "hmac": {"header": "X-Sig", "template": "{timestamp}{body}", "timestampHeader": "X-Time"}}
+HANDLER = {"handler": {"image": "i", "target": "a:b"}}
+
+# (path, manifest it is set in, value): where the sample that suits most fields does not.
+SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
+    "spec.ingest.path": ({}, "/elsewhere"),
+    "spec.ingest.methods": ({}, ["PUT"]),
+    "spec.ingest.contentTypes": ({}, ["text/plain"]),
+    "spec.ingest.verification.provider": ({"spec__ingest__verification__provider": "Stripe"}, "StandardWebhooks"),
+    "spec.ingest.verification.secretRefs": ({}, [{"name": "other", "key": "k"}]),
+    "spec.ingest.verification.tolerance": ({"spec__ingest__verification__provider": "Stripe"}, "1m"),
+    "spec.ingest.response.headers": ({}, [{"name": "X-A", "value": "b"}]),
+    "spec.ingest.limits.headerBytes": ({}, "70Ki"),
+    "spec.deadLetter.retention.age": ({}, "7d"),
+    "spec.ingest.response.status": ({}, 200),
+    "spec.queues": ({}, QUEUES),
+    "spec.retry.schedule": ({}, ["7s"]),
+    "spec.retry.statuses": ({}, ["503"]),
+    "spec.retry.maxDelay": ({}, "2h"),
+    "spec.worker.destination.url": ({}, "http://other.svc"),
+    "spec.worker.destination.headers": ({}, [{"name": "X-A", "value": "b"}]),
+    "spec.worker.destination.tls.caSecretRef": (
+        {"spec__worker__destination__url": "https://orders.svc"},
+        {"name": "ca", "key": "ca.crt"},
+    ),
+    "spec.worker.destination.tls.insecureSkipVerify": ({"spec__worker__destination__url": "https://orders.svc"}, True),
+    "spec.worker.destination.auth.basic": ({}, {"username": "u", "passwordSecretRef": {"name": "a", "key": "p"}}),
+    "spec.worker.destination.auth.bearer": ({}, {"secretRef": {"name": "a", "key": "t"}}),
+    "spec.worker.destination.auth.apiKey": ({}, {"secretRef": {"name": "a", "key": "t"}}),
+    "spec.worker.handler.image": ({"spec__worker": HANDLER}, "other"),
+    "spec.worker.handler.target": ({"spec__worker": HANDLER}, "c:d"),
+    "spec.worker.handler.timeout": ({"spec__worker": HANDLER}, "7s"),
+    "spec.worker.handler.threads": ({"spec__worker": HANDLER}, 7),
+    "spec.ingest.verification.hmac.header": ({"spec__ingest__verification": SHOP}, "X-Other"),
+    "spec.ingest.verification.hmac.algorithm": ({"spec__ingest__verification": SHOP}, "SHA1"),
+    "spec.ingest.verification.hmac.encoding": ({"spec__ingest__verification": SHOP}, "Base64"),
+    "spec.ingest.verification.hmac.prefix": ({"spec__ingest__verification": SHOP}, "v1="),
+    "spec.ingest.verification.hmac.template": ({"spec__ingest__verification": SHOP}, "x{body}"),
+    "spec.ingest.verification.hmac.timestampHeader": ({"spec__ingest__verification": TIMED}, "X-Other-Time"),
+    "spec.ingest.verification.hmac.keyEncoding": ({"spec__ingest__verification": SHOP}, "Hex"),
+    "spec.ingest.verification.hmac.deliveryIdHeader": ({"spec__ingest__verification": SHOP}, "X-Id"),
+    "spec.ingest.verification.hmac.eventTypeHeader": ({"spec__ingest__verification": SHOP}, "X-Type"),
+    "spec.ingest.verification.hmac.eventTypeJsonPath": ({"spec__ingest__verification": SHOP}, "a.b"),
+}
+POD_SAMPLES: dict[str, Any] = {
+    "labels": {"a": "b"},
+    "annotations": {"a": "b"},
+    "nodeSelector": {"a": "b"},
+    "tolerations": [{"key": "a"}],
+    "affinity": {"podAntiAffinity": {}},
+    "topologySpreadConstraints": [{"maxSkew": 2}],
+    "imagePullSecrets": ["a"],
+    "env": [{"name": "A", "value": "b"}],
+    "volumes": [{"name": "a", "emptyDir": {}}],
+    "volumeMounts": [{"name": "a", "mountPath": "/a"}],
+}
+
+
+def _leaves(schema: dict[str, Any], path: str) -> list[tuple[str, dict[str, Any]]]:
+    if LATER_KEY in schema:
+        return []
+    if "properties" not in schema or f"{path}" in SAMPLES:
+        return [(path, schema)]
+    return [leaf for name, field in schema["properties"].items() for leaf in _leaves(field, f"{path}.{name}")]
+
+
+LEAVES = dict(_leaves(plain_schema(WebhookSource)["properties"]["spec"], "spec"))
+
+
+def _sample(path: str, schema: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    if path in SAMPLES:
+        return SAMPLES[path]
+    parent, _, name = path.rpartition(".")
+    if parent.endswith("podTemplate") and name in POD_SAMPLES:
+        return {}, POD_SAMPLES[name]
+    if "enum" in schema:
+        return {}, schema["enum"][-1]
+    if schema.get("pattern") == f"^{DURATION}$":
+        return {}, "7s" if "keepAlive" not in name else "70s"
+    return {}, _plain_sample(schema)
+
+
+def _plain_sample(schema: dict[str, Any]) -> Any:
+    match schema.get("type"):
+        case "integer":
+            return 77
+        case "object":
+            return {"memory": "70Mi"}
+        case "string":
+            return "other"
+        case _:
+            return "3Mi" if "Ki" in schema.get("pattern", "") else "3"
+
+
+def _becomes(data: dict[str, Any]) -> str:
+    source = read_source(data)
+    platform = Platform(apis=frozenset({POD_MONITOR}))
+    return json.dumps(desired(source, platform)) + repr(source_topology(source))
+
+
+@pytest.mark.parametrize("path", [path for path in LEAVES if not path.startswith(OF_THE_OPERATOR)])
+def test_a_field_that_is_accepted_takes_effect(path: str) -> None:
+    around, value = _sample(path, LEAVES[path])
+    after = manifest(**{**around, path.replace(".", "__"): value})
+    assert _becomes(after) != _becomes(manifest(**around))
+
+
+@pytest.mark.parametrize("name", ["concurrency", "match"])
+def test_a_field_of_a_queue_takes_effect(name: str) -> None:
+    changed = {"concurrency": 9, "match": {"header": {"name": "X-A"}}}
+    before = manifest(spec__queues=QUEUES)
+    after = manifest(spec__queues=[{**QUEUES[0], name: changed[name]}])
+    assert _becomes(after) != _becomes(before)
+
+
+def test_a_match_comes_through_whole() -> None:
+    match = {
+        "eventTypes": ["push", "pull_*"],
+        "header": {"name": "X-A", "values": ["1", "2"]},
+        "jsonPath": {"path": "a.b", "values": ["true"]},
+        "pathSuffix": "/a",
+    }
+    text = _becomes(manifest(spec__queues=[{"name": "a", "match": match}]))
+    for word in ("push", "pull_*", "X-A", "a.b", "true", "/a"):
+        assert f'\\"{word}\\"' in text
+
+
+def test_the_platform_decides_which_addresses_may_be_dialed() -> None:
+    source = read_source(manifest())
+    (config, *_) = desired(source, Platform(allow_private=False, allow_loopback=True))
+    destination = json.loads(config["data"]["worker-default.json"])["destination"]
+    assert (destination["allow_private"], destination["allow_loopback"]) == (False, True)
+
+
+def test_without_prometheus_operator_there_is_no_pod_monitor() -> None:
+    assert not [item for item in desired(read_source(manifest()), Platform()) if item["kind"] == "PodMonitor"]
