@@ -127,7 +127,7 @@ class Story:
         say(self.outcome.shown)
         self.destination.repaired = True
         say(f"the destination is repaired\n$ forebay dlq replay {chosen['id']}")
-        say(await self._forebay("dlq", "replay", chosen["id"], "--yes"))
+        say(await self._forebay("dlq", "replay", chosen["id"]))
         await self._until(lambda: bool(self.destination.replayed), "the replayed webhook", 20)
 
     async def _forebay(self, *arguments: str) -> str:
