@@ -1,9 +1,11 @@
 """The client of RabbitMQ's management API, against the real one of each release."""
 
+import asyncio
 import re
 import socket
 from collections.abc import Sequence
 
+import pika
 import pytest
 
 from forebay.errors import Rejected, Unavailable
@@ -35,6 +37,19 @@ async def publish(host: VirtualHost, name: str, count: int = 1) -> None:
         assert (await host.management.post(f"exchanges/{host.name}/amq.default/publish", body))["routed"]
 
 
+def publish_confirmed(uri: str, name: str, count: int) -> None:
+    with pika.BlockingConnection(pika.URLParameters(uri)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for number in range(count):
+            channel.basic_publish("", name, str(number).encode(), mandatory=True)
+
+
+def ready_messages(uri: str, name: str) -> int:
+    with pika.BlockingConnection(pika.URLParameters(uri)) as connection:
+        return int(connection.channel().queue_declare(name, passive=True).method.message_count)
+
+
 async def names_of(host: VirtualHost, kind: str) -> set[str]:
     return {item["name"] for item in await host.management.get(f"{kind}/{host.name}")}
 
@@ -48,9 +63,9 @@ async def test_it_tells_the_version(broker: VirtualHost, release: str) -> None:
 
 async def test_declaring_makes_the_whole_topology_and_declaring_again_changes_nothing(broker: VirtualHost) -> None:
     objects = [*shared_objects(broker.name), *source_objects(broker.name, SOURCE)]
-    await broker.management.declare(objects)
+    await broker.management.declare(objects, settle_s=0)
     first = await snapshot(broker)
-    await broker.management.declare(objects)
+    await broker.management.declare(objects, settle_s=0)
     assert await snapshot(broker) == first
     expected = {item.name for item in objects if item.kind == "queue"}
     assert await names_of(broker, "queues") == expected
@@ -69,7 +84,7 @@ async def snapshot(host: VirtualHost) -> Sequence[object]:
 
 async def test_declaring_works_in_any_order(broker: VirtualHost) -> None:
     objects = [*shared_objects(broker.name), *source_objects(broker.name, SOURCE)]
-    await broker.management.declare(reversed(objects))
+    await broker.management.declare(reversed(objects), settle_s=0)
     assert await names_of(broker, "queues") >= {"forebay.payments.github.default", "forebay.payments.github.dead"}
 
 
@@ -81,7 +96,7 @@ async def test_users_get_their_rights(broker: VirtualHost) -> None:
         *shared_objects(broker.name),
     ]
     try:
-        await broker.management.declare(objects)
+        await broker.management.declare(objects, settle_s=0)
         rights = await broker.management.get(f"permissions/{broker.name}/{ingest}")
         assert (rights["configure"], rights["read"]) == ("^$", "^$")
         assert await broker.management.get(f"topic-permissions/{broker.name}/{worker}")
@@ -91,12 +106,24 @@ async def test_users_get_their_rights(broker: VirtualHost) -> None:
 
 
 async def test_other_arguments_of_an_object_that_exists_are_told_apart_from_other_refusals(broker: VirtualHost) -> None:
-    await broker.management.declare([queue(broker, "jobs")])
+    await broker.management.declare([queue(broker, "jobs")], settle_s=0)
     with pytest.raises(Inequivalent, match=r"queue 'jobs'.*x-delivery-limit"):
-        await broker.management.declare([queue(broker, "jobs", **{"x-delivery-limit": 5})])
+        await broker.management.declare([queue(broker, "jobs", **{"x-delivery-limit": 5})], settle_s=0)
     with pytest.raises(Rejected, match=r"queue 'odd'") as refused:
-        await broker.management.declare([queue(broker, "odd", **{"x-overflow": "nonsense"})])
+        await broker.management.declare([queue(broker, "odd", **{"x-overflow": "nonsense"})], settle_s=0)
     assert not isinstance(refused.value, Inequivalent)
+
+
+async def test_a_declared_queue_survives_a_kill_with_what_it_confirmed_at_once(broker: VirtualHost) -> None:
+    await broker.management.declare([queue(broker, "jobs")])
+    await asyncio.to_thread(publish_confirmed, broker.uri, "jobs", 100)
+    await broker.server.kill()
+    await broker.server.start()
+
+    async def recovered() -> bool:
+        return await asyncio.to_thread(ready_messages, broker.uri, "jobs") == 100
+
+    await eventually(recovered)
 
 
 async def test_one_bad_object_among_many_is_the_one_named(broker: VirtualHost) -> None:
@@ -106,7 +133,7 @@ async def test_one_bad_object_among_many_is_the_one_named(broker: VirtualHost) -
 
 
 async def test_depths_of_all_queues_come_in_one_call(broker: VirtualHost) -> None:
-    await broker.management.declare([queue(broker, "full"), queue(broker, "empty")])
+    await broker.management.declare([queue(broker, "full"), queue(broker, "empty")], settle_s=0)
     await publish(broker, "full", 3)
 
     async def counted() -> bool:
@@ -117,7 +144,7 @@ async def test_depths_of_all_queues_come_in_one_call(broker: VirtualHost) -> Non
 
 
 async def test_the_depth_of_one_queue_tells_ready_from_unacknowledged(broker: VirtualHost) -> None:
-    await broker.management.declare([queue(broker, "jobs")])
+    await broker.management.declare([queue(broker, "jobs")], settle_s=0)
     await publish(broker, "jobs", 2)
 
     async def counted() -> bool:
@@ -132,7 +159,7 @@ async def test_a_queue_that_is_not_there_is_missing(newest_broker: VirtualHost) 
 
 
 async def test_deleting_what_is_not_there_is_success(broker: VirtualHost) -> None:
-    await broker.management.declare([queue(broker, "jobs")])
+    await broker.management.declare([queue(broker, "jobs")], settle_s=0)
     await broker.management.delete(f"queues/{broker.name}/jobs")
     await broker.management.delete(f"queues/{broker.name}/jobs")
     assert await names_of(broker, "queues") == set()

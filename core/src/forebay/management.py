@@ -26,6 +26,9 @@ _PHASES = {
     "permission": 1, "topic-permission": 1, "queue": 1,
     "binding": 2,
 }  # fmt: skip
+# RabbitMQ writes down half a second after the fact that a quorum queue exists here. If it is killed before, the queue
+# comes back empty, without the messages that it had confirmed (seen on 3.10.8, 4.0.5 and 4.3.6, killed within 0.6 s).
+SETTLE_S = 2.0
 _TOTALS = (
     "disable_stats=true&enable_queue_totals=true"  # what the queues themselves last said, not the statistics database
 )
@@ -77,13 +80,13 @@ class Management:
             await self._session.close()
 
     async def get(self, path: str) -> Any:
-        return await self._call("GET", path, about=path)
+        return json.loads((await self._call("GET", path, about=path))[1])
 
     async def put(self, path: str, body: Mapping[str, object] | None = None) -> None:
         await self._call("PUT", path, body or {}, about=path)
 
     async def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
-        return await self._call("POST", path, body or {}, about=path)
+        return json.loads((await self._call("POST", path, body or {}, about=path))[1] or "null")
 
     async def delete(self, path: str) -> None:
         """Delete the object. That it is not there is success."""
@@ -107,18 +110,27 @@ class Management:
             raise Missing(f"RabbitMQ has no queue '{queue}' in the virtual host '{vhost}'")
         return _depth(found["items"][0])
 
-    async def declare(self, objects: Iterable[BrokerObject]) -> None:
+    async def declare(self, objects: Iterable[BrokerObject], *, settle_s: float = SETTLE_S) -> None:
         """Make the broker hold these objects; what is there already with the same arguments is left as it is.
 
-        Raises Inequivalent, naming the object, if it is there with other arguments; nothing is undone.
+        If it made a queue it returns only after `settle_s` more: from then on the queue survives a crash. Raises
+        Inequivalent, naming the object, if it is there with other arguments; nothing is undone.
         """
+        made_a_queue = False
         for _, phase in groupby(sorted(objects, key=_phase), _phase):
-            await _all_of(phase, self._declare)
+            made_a_queue |= await _any_of(phase, self._declare)
+        if made_a_queue:
+            await asyncio.sleep(settle_s)
 
-    async def _declare(self, item: BrokerObject) -> None:
-        await self._call(item.method, item.path, item.body, about=f"{item.kind} '{item.name}'")
+    async def _declare(self, item: BrokerObject) -> bool:
+        """Whether a queue came into being."""
+        status, _ = await self._call(item.method, item.path, item.body, about=f"{item.kind} '{item.name}'")
+        return item.kind == "queue" and status == 201
 
-    async def _call(self, method: str, path: str, body: Mapping[str, object] | None = None, *, about: str) -> Any:
+    async def _call(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, about: str
+    ) -> tuple[int, str]:
+        """The status and the body of an answer that is no refusal."""
         if self._session is None:
             raise RuntimeError("Management is used outside of its `async with` block")
         url = URL(self._api + path, encoded=True)
@@ -129,9 +141,9 @@ class Management:
             raise Unavailable(
                 f"RabbitMQ's management API at {self._api} can not be reached: {_cause(error)}"
             ) from error
-        if answer.status < 400:
-            return json.loads(text) if text else None
-        raise self._refusal(method, about, answer.status, _reason(text))
+        if answer.status >= 400:
+            raise self._refusal(method, about, answer.status, _reason(text))
+        return answer.status, text
 
     def _refusal(self, method: str, about: str, status: int, reason: str) -> Exception:
         if status >= 500:
@@ -149,19 +161,20 @@ def _phase(item: BrokerObject) -> int:
     return _PHASES[item.kind]
 
 
-async def _all_of(items: Iterable[BrokerObject], declare: Callable[[BrokerObject], Awaitable[None]]) -> None:
+async def _any_of(items: Iterable[BrokerObject], declare: Callable[[BrokerObject], Awaitable[bool]]) -> bool:
     """Declare every item, a bounded number at a time; raise the first failure, once all that was begun has ended.
 
     A request that we cancelled would go on in the broker: a queue could appear after its declaration had failed, and
     would take seconds to delete.
     """
     left = iter(items)
+    results: list[bool] = []
     failures: list[ForebayError] = []
 
     async def declare_what_is_left() -> None:
         for item in left:
             try:
-                await declare(item)
+                results.append(await declare(item))
             except ForebayError as failure:
                 failures.append(failure)
             if failures:
@@ -170,6 +183,7 @@ async def _all_of(items: Iterable[BrokerObject], declare: Callable[[BrokerObject
     await asyncio.gather(*(declare_what_is_left() for _ in range(_AT_ONCE)))
     if failures:
         raise failures[0]
+    return any(results)
 
 
 def _depth(queue: Mapping[str, Any]) -> QueueDepth:

@@ -1,0 +1,203 @@
+"""A private RabbitMQ: starts, crashes and comes back, freezes, ends without a trace, and meets no other."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from forebay.errors import ForebayError, Unavailable
+from forebay.management import Management
+from forebay_cli import distribution
+from forebay_cli.distribution import version_in
+from forebay_cli.rabbitmq import PrivateBroker, private_broker
+from tests.support.brokers import NEWEST, Brokers, VirtualHost
+from tests.support.processes import alive, arguments_of, descendants, listening_addresses, name_of
+from tests.support.waiting import eventually
+
+OWNER = """
+import asyncio, sys
+from pathlib import Path
+from forebay_cli.rabbitmq import private_broker
+
+async def main():
+    async with private_broker(Path(sys.argv[1]), root=Path(sys.argv[2]) if sys.argv[2] else None) as broker:
+        print(broker.pid, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def all_gone(pids: set[int]) -> None:
+    async def gone() -> bool:
+        return not any(alive(pid) for pid in pids)
+
+    await eventually(gone, within_s=30)
+
+
+def family_of(broker: PrivateBroker) -> set[int]:
+    assert broker.pid is not None
+    return descendants(broker.pid)
+
+
+async def test_it_is_the_release_that_was_asked_for(broker: VirtualHost, release: str) -> None:
+    server = broker.server
+    assert server.version == version_in(server.root or Path("/"))
+    assert release == NEWEST or server.version.startswith(release)
+
+
+async def test_it_listens_on_this_machine_only(broker: VirtualHost) -> None:
+    assert broker.server.pid is not None
+    addresses = listening_addresses(broker.server.pid)
+    assert len(addresses) == 3  # AMQP, management, Erlang distribution
+    assert all(address.startswith("0100007F:") for address in addresses)
+
+
+async def test_it_starts_no_port_mapper(broker: VirtualHost) -> None:
+    assert "epmd" not in {name_of(pid) for pid in family_of(broker.server)}
+
+
+async def test_its_password_is_in_no_argument_no_log_and_no_file_that_others_can_read(broker: VirtualHost) -> None:
+    server = broker.server
+    for pid in family_of(server) | {os.getpid()}:
+        assert server.password not in arguments_of(pid)
+    assert server.password not in server.log.read_text()
+    assert server.password not in repr(server)
+    assert server.folder.stat().st_mode & 0o077 == 0
+
+
+async def test_nobody_enters_with_the_well_known_password(broker: VirtualHost) -> None:
+    async with Management(broker.server.management_url, "guest", "guest") as management:
+        with pytest.raises(ForebayError, match="guest"):
+            await management.version()
+
+
+async def test_a_kill_leaves_no_process_and_it_starts_again_as_itself(newest_broker: VirtualHost) -> None:
+    server = newest_broker.server
+    family = family_of(server)
+    await server.kill()
+    await all_gone(family)
+    await server.start()
+    assert newest_broker.name in {vhost["name"] for vhost in await newest_broker.management.get("vhosts?columns=name")}
+
+
+async def test_while_paused_it_answers_nothing_and_afterwards_all_is_well(broker: VirtualHost) -> None:
+    async with broker.server.management(timeout_s=0.3) as impatient:
+        broker.server.pause()
+        try:
+            with pytest.raises(Unavailable, match="no answer in time"):
+                await impatient.version()
+        finally:
+            broker.server.resume()
+    assert await broker.management.version() == broker.version
+
+
+async def test_rabbitmqctl_reaches_it_and_leaves_nothing_running(broker: VirtualHost) -> None:
+    before = descendants(os.getpid())
+    assert broker.server.username in await broker.server.control("list_users")
+    assert {name_of(pid) for pid in descendants(os.getpid()) - before if alive(pid)} <= {"pytest"}
+    with pytest.raises(ForebayError, match="no_such_command"):
+        await broker.server.control("no_such_command")
+
+
+async def test_memory_alarms_can_be_raised_and_cleared(newest_broker: VirtualHost) -> None:
+    async def alarmed() -> bool:
+        nodes = await newest_broker.management.get("nodes?columns=mem_alarm")
+        return bool(nodes[0]["mem_alarm"])
+
+    await newest_broker.server.control("set_vm_memory_high_watermark", "0.00001")
+    try:
+        await eventually(alarmed)
+    finally:
+        await newest_broker.server.control("set_vm_memory_high_watermark", "0.6")
+
+
+async def test_a_stop_in_order_leaves_no_process_and_a_folder_to_start_again_from(
+    brokers: Brokers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NODENAME", "CONFIG_FILE", "NODE_PORT", "MNESIA_BASE", "SERVER_ADDITIONAL_ERL_ARGS"):
+        monkeypatch.setenv(f"RABBITMQ_{name}", "of-another-broker")
+    async with private_broker(tmp_path, root=brokers.root(NEWEST)) as broker:
+        family = family_of(broker)
+        async with broker.management() as management:
+            await management.put("vhosts/kept")
+    assert broker.pid is None
+    await all_gone(family)
+    again = PrivateBroker(tmp_path, root=brokers.root(NEWEST))
+    assert again.uri() == broker.uri()
+    await again.start()
+    try:
+        async with again.management() as management:
+            assert await management.get("vhosts/kept")
+    finally:
+        await again.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+async def test_it_ends_with_its_owner_however_that_ends(
+    brokers: Brokers, tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-c", OWNER, str(tmp_path), str(brokers.root(NEWEST) or "")]
+    with subprocess.Popen(  # noqa: ASYNC220 - the fork takes a millisecond
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        broker = int(await asyncio.to_thread(owner.stdout.readline))
+        family = descendants(owner.pid)
+        assert broker in family
+        owner.send_signal(number)
+        await all_gone(family)
+
+
+async def test_it_ends_when_its_owner_is_interrupted_while_it_starts(brokers: Brokers, tmp_path: Path) -> None:
+    broker = PrivateBroker(tmp_path, root=brokers.root(NEWEST))
+    starting = asyncio.create_task(broker.start())
+
+    async def launched() -> bool:
+        return broker.pid is not None
+
+    await eventually(launched)
+    family = family_of(broker)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await all_gone(family)
+
+
+async def test_a_port_that_is_taken_fails_the_start_and_says_where_the_log_is(brokers: Brokers, tmp_path: Path) -> None:
+    broker = PrivateBroker(tmp_path, root=brokers.root(NEWEST))
+    log = re.escape(str(broker.log))
+    with socket.create_server(("127.0.0.1", broker.amqp_port)), pytest.raises(Unavailable, match=log):
+        await broker.start()
+    assert broker.pid is None
+
+
+async def test_a_start_that_takes_too_long_is_given_up(brokers: Brokers, tmp_path: Path) -> None:
+    broker = PrivateBroker(tmp_path, root=brokers.root(NEWEST))
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
+        await broker.start(timeout_s=0.2)
+    assert time.monotonic() - begun < 5
+    assert broker.pid is None
+
+
+async def test_a_machine_without_rabbitmq_is_told_how_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distribution, "_DEBIAN_SERVER", tmp_path / "no-such-file")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Unavailable, match=r"apt-get install rabbitmq-server.*--broker amqp://"):
+        async with private_broker(tmp_path / "folder"):
+            pass
+
+
+async def test_a_root_without_rabbitmq_is_told_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"tools/rabbitmq_root\.py"):
+        await PrivateBroker(tmp_path / "folder", root=tmp_path).start()
