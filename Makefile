@@ -43,6 +43,7 @@ golden: ## Rewrite the golden files of the rendered objects; review the diff
 reference: ## Rewrite the generated pages in docs/reference
 	@$(RUN) python -m forebay.reference > docs/reference/webhooksource.md
 	@$(RUN) python tools/metrics_reference.py
+	@$(RUN) python tools/cli_reference.py
 
 bench: setup-bench ## Measure ingest and worker against their peers (25 min; QUICK=1: 5 min) into bench/results
 	@$(RUN) python -m bench.ingest $(if $(QUICK),--quick)

@@ -6,7 +6,14 @@ import click
 
 from forebay_cli import options
 
-NAMES = ("github", "stripe", "standard-webhooks", "generic", "python-handler")
+# What a person asks for -> the folder in examples/ it is the source of.
+NAMES = {
+    "github": "github",
+    "stripe": "stripe",
+    "standard-webhooks": "standard-webhooks",
+    "generic": "generic-hmac",
+    "python-handler": "python-handler",
+}
 
 
 @click.command(
@@ -16,12 +23,12 @@ forebay init github > source.yaml
 forebay init generic | less
 """),
 )
-@click.argument("kind", type=click.Choice(NAMES))
+@click.argument("kind", type=click.Choice(list(NAMES)))
 def command(kind: str) -> None:
     """Print a commented manifest to start from."""
     click.echo(template(kind), nl=False)
 
 
 def template(kind: str) -> str:
-    """The manifest of one of NAMES."""
-    return (resources.files("forebay_cli") / "templates" / f"{kind}.yaml").read_text("utf-8")
+    """The manifest for one of NAMES."""
+    return (resources.files("forebay_cli") / "templates" / f"{NAMES[kind]}.yaml").read_text("utf-8")
