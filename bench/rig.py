@@ -147,13 +147,13 @@ async def until(happened: Callable[[], Any], what: str, *, folder: Path, limit_s
     end = time.monotonic() + limit_s
     while not (value := happened()):
         if time.monotonic() > end:
-            print(_last_words(folder), file=sys.stderr)
+            print(last_words(folder), file=sys.stderr)
             raise SystemExit(f"bench: {what} within {limit_s:g} s; what the processes last said is above")
         await asyncio.sleep(0.02)
     return value
 
 
-def _last_words(folder: Path) -> str:
+def last_words(folder: Path) -> str:
     return "\n".join(
         f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in sorted(folder.glob("*.log"))
     )
