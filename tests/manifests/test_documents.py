@@ -109,3 +109,10 @@ def test_a_key_that_stands_twice_is_refused_where_it_stands_again() -> None:
 )
 def test_bad_yaml_is_a_fault_with_a_remedy(text: str, says: str) -> None:
     assert says in fault(text)
+
+
+def test_a_stranger_s_key_can_not_write_on_the_terminal() -> None:
+    assert fault('"a\\n\\e[31mb": 1\n"a\\n\\e[31mb": 2').startswith(
+        r"2:1: a\n\x1b[31mb: a\n\x1b[31mb stands here twice"
+    )
+    assert len(fault(f"{'k' * 500}: 1\n{'k' * 500}: 2")) < 300

@@ -17,6 +17,8 @@ MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 40
 MAX_NODES = 50_000  # per document, aliases followed
 
+_SHOWN = 60  # characters of a stranger's text that a message repeats
+
 Path = tuple[str | int, ...]
 Place = tuple[int, int]  # line and column, the first is 1
 
@@ -60,8 +62,14 @@ class Document:
 
 def dotted(path: Path) -> str:
     """A path as people write it: spec.queues[0].name."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{printable(part)}" for part in path)
     return text.removeprefix(".")
+
+
+def printable(text: str) -> str:
+    """A stranger's text, fit for a terminal: on one line, not too long, without control characters."""
+    safe = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[:_SHOWN])
+    return safe if len(text) <= _SHOWN else f"{safe}…"
 
 
 def documents(text: bytes | str) -> list[Document]:
@@ -145,7 +153,7 @@ class _Builder:
             if key is None:
                 continue
             if key in seen:
-                self._note((*path, key), key_node, f"{key} stands here twice", "keep one of them")
+                self._note((*path, key), key_node, f"{printable(key)} stands here twice", "keep one of them")
                 continue
             seen.add(key)
             self._document.places[(*path, key)] = _at(key_node.start_mark)

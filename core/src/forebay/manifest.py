@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from forebay.document import Document, Fault, documents
+from forebay.document import Document, Fault, documents, printable
 from forebay.errors import SpecError
 from forebay.faults import contradictions_in, explain
 from forebay.source import API_VERSION, GROUP, KIND, WebhookSource
@@ -147,7 +147,7 @@ def _take_object(found: _Found, document: Document) -> list[Fault]:
     missing = [name for name, value in (("apiVersion", version), ("kind", kind)) if not isinstance(value, str)]
     if missing:
         return [document.fault((name,), "missing", f"add {name}, such as {_EXAMPLES[name]}") for name in missing]
-    found.ignored.append(f"{kind} {_name_of(document.data)} is not for Forebay, and left alone")
+    found.ignored.append(f"{printable(kind)} {_name_of(document.data)} is not for Forebay, and left alone")
     return []
 
 
