@@ -101,8 +101,9 @@ def report(error: BaseException) -> int:
 
 
 def _sentence(error: BaseException) -> str:
-    if isinstance(error, click.UsageError) and error.ctx is not None:
-        return f"{error.format_message().rstrip('.')}; see {error.ctx.command_path} --help"
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "forebay"
+        return f"{error.format_message().rstrip('.')}; see {command} --help"
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, ForebayError):

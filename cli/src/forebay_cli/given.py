@@ -138,13 +138,17 @@ def _flag(text: str) -> tuple[Key, bytes]:
     place, equals, value = text.partition("=")
     name, slash, key = place.partition("/")
     if not (equals and slash and name and key):
-        raise SpecError("--secret takes NAME/KEY=VALUE, or NAME/KEY=@FILE which keeps it out of your shell's history")
+        raise SpecError(
+            "--secret can not be read; write NAME/KEY=@FILE, or NAME/KEY=VALUE, which your shell's history remembers"
+        )
     if not value.startswith("@"):
         return (name, key), value.encode()
     try:
         return (name, key), Path(value[1:]).read_bytes().rstrip(b"\r\n")
     except OSError as error:
-        raise SpecError(f"--secret {place}: file {value[1:]} can not be read: {error.strerror}") from error
+        raise SpecError(
+            f"--secret {place}: file {value[1:]} can not be read: {error.strerror}; check its name"
+        ) from error
 
 
 def _value(given: Given, notes: Notes, name: str, key: str) -> bytes | None:

@@ -89,7 +89,7 @@ def parse_header(text: str) -> tuple[str, str]:
     """Name and value of "Name: value". Raises SpecError."""
     name, colon, value = text.partition(":")
     if not (colon and name.strip() and text.isprintable()):
-        raise SpecError(f"--header takes 'Name: value', not {text!r}")
+        raise SpecError(f"--header {text!r} is no header; write 'Name: value'")
     return name.strip(), value.strip()
 
 

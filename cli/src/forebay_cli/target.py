@@ -31,7 +31,7 @@ def target(home: Home, source: str | None, broker: str | None, management: str |
     if broker is None:
         return _running(home, source)
     if source is None or source.count("/") != 1:
-        raise SpecError("which source on this broker? name it with --source NAMESPACE/NAME")
+        raise SpecError("it is not said which source on this broker; name it with --source NAMESPACE/NAME")
     return Target(source=source, broker=given_broker(broker, management))
 
 

@@ -142,7 +142,7 @@ def _body(data: str | None) -> bytes | None:
     try:
         return Path(data[1:]).read_bytes()
     except OSError as error:
-        raise SpecError(f"--data: file {data[1:]} can not be read: {error.strerror}") from error
+        raise SpecError(f"--data: file {data[1:]} can not be read: {error.strerror}; check its name") from error
 
 
 def _print(url: str, tally: Tally, output: str) -> None:
