@@ -46,8 +46,7 @@ reference: ## Rewrite the generated pages in docs/reference
 	@$(RUN) python tools/cli_reference.py
 
 bench: setup-bench ## Measure ingest and worker against their peers (25 min; QUICK=1: 5 min) into bench/results
-	@$(RUN) python -m bench.ingest $(if $(QUICK),--quick)
-	@$(RUN) python -m bench.worker $(if $(QUICK),--quick)
+	@failed=0; for part in ingest worker; do $(RUN) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed
 
 faults: setup-bench ## Kill everything under load and account for every webhook (LONG=1: half an hour) into bench/results
 	@$(RUN) python -m bench.faults $(if $(LONG),--long)
