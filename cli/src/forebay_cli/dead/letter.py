@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from forebay.envelope import AmqpMessage, Envelope, UndecodableError, decode, encode
+from forebay.envelope import AmqpMessage, DeadLetter, Envelope, UndecodableError, decode, encode
 from forebay.topology import DELAY_EXCHANGE, Names
 
+LAST = 253_402_300_799_999  # ms since 1970: the end of the year 9999
+
 UNDECODABLE = "undecodable"
-_OBITUARY = ("forebay-reason", "forebay-detail", "forebay-dead-at")
+_OBITUARY_HEADERS = ("forebay-reason", "forebay-detail", "forebay-dead-at")
 _OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 
 
@@ -51,24 +53,24 @@ def read(
         envelope = decode(message_id, content_type, headers, body)
     except UndecodableError as error:
         return _unreadable(_raw(message_id, content_type, headers, body), headers, str(error), names)
-    if envelope.dead is None:
-        envelope = _buried_by_broker(envelope, headers)
-    assert envelope.dead is not None, "the line above sees to it"
+    obituary = envelope.dead or _obituary_of_broker(headers)
+    died_at = credible(obituary.at)
     return Letter(
         id=envelope.id,
         queue=envelope.queue,
-        reason=envelope.dead.reason,
-        detail=envelope.dead.detail,
-        died_at=envelope.dead.at or None,
-        envelope=envelope,
+        reason=obituary.reason,
+        detail=obituary.detail,
+        died_at=died_at,
+        envelope=replace(envelope, dead=replace(obituary, at=died_at or 0)),
         raw=_raw(message_id, content_type, headers, body),
     )
 
 
-def _buried_by_broker(envelope: Envelope, headers: Mapping[str, Any]) -> Envelope:
+def _obituary_of_broker(headers: Mapping[str, Any]) -> DeadLetter:
     death = _death(headers)
     reason = str(death.get("reason", "unknown")).replace("_", "-")
-    return envelope.buried(reason, _DETAILS.get(reason, "the broker gave no reason"), _millis(death.get("time")) or 0)
+    detail = _DETAILS.get(reason, "the broker gave no reason")
+    return DeadLetter(reason=reason, detail=detail, at=_millis(death.get("time")) or 0)
 
 
 _DETAILS = {
@@ -89,7 +91,7 @@ def _unreadable(raw: AmqpMessage, headers: Mapping[str, Any], fault: str, names:
         queue=queue if isinstance(queue, str) and queue else None,
         reason=str(headers.get("forebay-reason", UNDECODABLE)),
         detail=str(headers.get("forebay-detail", fault)),
-        died_at=at if isinstance(at, int) else _millis(death.get("time")),
+        died_at=credible(at) if isinstance(at, int) else _millis(death.get("time")),
         envelope=None,
         raw=raw,
     )
@@ -97,11 +99,18 @@ def _unreadable(raw: AmqpMessage, headers: Mapping[str, Any], fault: str, names:
 
 def _raw(message_id: str | None, content_type: str | None, headers: Mapping[str, Any], body: bytes) -> AmqpMessage:
     kept = {
-        name: value for name, value in headers.items() if name not in _OBITUARY and not name.startswith(_OF_THE_BROKER)
+        name: value
+        for name, value in headers.items()
+        if name not in _OBITUARY_HEADERS and not name.startswith(_OF_THE_BROKER)
     }
     return AmqpMessage(
         message_id=str(message_id or ""), timestamp=0, content_type=content_type, headers=kept, body=body
     )
+
+
+def credible(millis: int) -> int | None:
+    """A time that a message tells, None for one that somebody made up."""
+    return millis if 0 < millis <= LAST else None
 
 
 def stamped(message: AmqpMessage, seconds: int) -> AmqpMessage:

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from forebay.envelope import Attempt
-from forebay_cli.dead.letter import Letter
+from forebay_cli.dead.letter import Letter, credible
 
 HEX_BYTES = 256  # of a body that is no text, shown
 
 
 def stamp(millis: int | None) -> str:
-    """A time in UTC, to the second."""
-    return "?" if millis is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(millis / 1000))
+    """A time in UTC, to the second; "?" for none."""
+    if millis is None or credible(millis) is None:
+        return "?"
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(millis / 1000))
 
 
 def summary(letter: Letter) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def summary(letter: Letter) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "id": letter.id,
-        "died_at": None if letter.died_at is None else stamp(letter.died_at),
+        "died_at": stamp(letter.died_at),
         "reason": letter.reason,
         "detail": letter.detail,
         "queue": letter.queue,
