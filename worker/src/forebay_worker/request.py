@@ -216,10 +216,8 @@ class _Credential:
 
     def _refresh(self) -> None:
         value = self._encoded().decode("latin-1")
-        if not value or _VALUE.fullmatch(value) is None:
-            raise SpecError(
-                f"{self._auth.file} holds no usable {self._auth.kind} credential: it is empty or has line breaks"
-            )
+        if _VALUE.fullmatch(value) is None:
+            raise SpecError(f"{self._auth.file} holds characters that no header can carry (a line break, perhaps)")
         self._value = self._name + b": " + value.encode("latin-1") + b"\r\n"
         self._read_at = time.monotonic()
 
@@ -228,6 +226,8 @@ class _Credential:
         if auth.file is None:
             raise SpecError(f"destination.auth.file is missing; {auth.kind} takes its credential from a Secret's file")
         secret = self._read(auth.file)
+        if not secret:
+            raise SpecError(f"{auth.file} is empty; it should hold the {auth.kind} credential of the destination")
         match auth.kind:
             case "Bearer":
                 return b"Bearer " + secret
