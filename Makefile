@@ -38,7 +38,7 @@ crds: ## Write crds/ from the typed model
 	@$(RUN) python -m forebay.crd > crds/forebay.dev_webhooksources.yaml
 
 golden: ## Rewrite the golden files of the rendered objects; review the diff
-	@$(RUN) pytest tests/desired tests/manifests --golden
+	@GOLDEN=1 $(RUN) pytest -q tests/desired/test_goldens.py tests/manifests/test_rejected.py
 
 reference: ## Rewrite the generated pages in docs/reference
 	@$(RUN) python -m forebay.reference > docs/reference/webhooksource.md

@@ -20,7 +20,7 @@ def test_the_crd_in_the_tree_is_that_of_the_model() -> None:
 
 
 def test_the_reference_in_the_docs_is_that_of_the_model() -> None:
-    assert (TREE / reference.FILE).read_text("utf-8") == reference.text(), "run `make crds`"
+    assert (TREE / reference.FILE).read_text("utf-8") == reference.text(), "run `make reference`"
 
 
 def schemas(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -14,7 +14,7 @@ from forebay.source.values import DURATION, FACTOR, LIMITS_KEY, QUANTITY
 FILE = "docs/reference/webhooksource.md"
 
 _INTRODUCTION = f"""\
-<!-- Made from core/src/forebay/source by `make crds`. Do not edit. -->
+<!-- Made from core/src/forebay/source by `make reference`. Do not edit. -->
 # WebhookSource
 
 Every field of `{API_VERSION}`. `kubectl explain whs.spec` says the same. Required fields are **bold**; what is marked
