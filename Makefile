@@ -1,7 +1,7 @@
 # Everything a person or a machine does with this repository. `make` alone tells what there is.
 SHELL := /bin/bash
-# uv may have been put into the repository's own folder by tools/setup.
-export PATH := $(CURDIR)/.forebay/uv/bin:$(PATH)
+# uv and Go may have been put into the repository's own folder by tools/setup.
+export PATH := $(CURDIR)/.forebay/uv/bin:$(CURDIR)/.forebay/go/bin:$(PATH)
 RUN := uv run --locked --quiet
 
 .DEFAULT_GOAL := help
