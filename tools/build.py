@@ -114,7 +114,7 @@ RECIPES: dict[str, Recipe] = {
     "go-ingest": GoCommand(package="peers/go-ingest"),
     "go-worker": GoCommand(package="peers/go-worker"),
     "toxiproxy-server": GoModule(package="github.com/Shopify/toxiproxy/v2/cmd/server", version="v2.5.0"),
-    "knative-ingress": GoModule(package="knative.dev/eventing-rabbitmq/cmd/ingress", version="v0.46.0"),
+    "knative-ingress": GoModule(package="knative.dev/eventing-rabbitmq/cmd/ingress", version="v0.34.0"),
     "perf-test": Jars(group="com.rabbitmq", artifact="perf-test", version="2.22.1"),
 }
 
