@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from forebay_cli.local import admin
 from forebay_cli.local.command import Launch
 from forebay_cli.local.replica import Replica
 from tests.support.processes import alive
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, so
 
 # Serves an admin port, as a part does; 'stubborn' does not end when it is told to, 'unready' is never ready.
 PART = """
@@ -58,13 +58,6 @@ async def running(launch: Launch) -> AsyncIterator[Replica]:
         yield replica
     finally:
         await replica.stop()
-
-
-def so(condition: Callable[[], object]) -> Callable[[], "asyncio.Future[object]"]:
-    async def holds() -> object:
-        return condition()
-
-    return lambda: asyncio.ensure_future(holds())
 
 
 async def test_it_is_ready_when_it_says_so(tmp_path: Path) -> None:

@@ -11,3 +11,12 @@ async def eventually(holds: Callable[[], Awaitable[object]], *, within_s: float 
             if await holds():
                 return
             await asyncio.sleep(every_s)
+
+
+def so(condition: Callable[[], object]) -> Callable[[], Awaitable[object]]:
+    """For `eventually`: a condition that waits for nothing itself."""
+
+    async def holds() -> object:
+        return condition()
+
+    return holds

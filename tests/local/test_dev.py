@@ -1,0 +1,238 @@
+"""`forebay dev` with everything real: a private broker, processes, signed webhooks, a destination; and nothing left behind."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from forebay_cli.distribution import machine_version
+from tests.support.brokers import VirtualHost
+from tests.support.command_line import environment, run, start
+from tests.support.destination import Destination, destination, in_turn, says
+from tests.support.processes import alive, descendants
+from tests.support.waiting import eventually, so
+
+OK = says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+BAD = says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+SOURCE = """\
+apiVersion: forebay.dev/v1alpha1
+kind: WebhookSource
+metadata: {name: github, namespace: payments}
+spec:
+  ingest:
+    verification: {provider: GitHub, secretRefs: [{name: github-webhook, key: secret}]}
+  queues:
+    - {name: releases, match: {eventTypes: [release]}}
+  worker:
+    destination: {url: http://127.0.0.1:9/nowhere}
+"""
+HANDLER = """\
+import pathlib
+
+def handle(webhook):
+    with pathlib.Path("handled").open("a") as file:
+        file.write(webhook.event_type + "\\n")
+"""
+
+
+class Dev:
+    """A running `forebay dev`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, environ: dict[str, str]) -> None:
+        self.process = process
+        self.environ = environ
+        self.said = ""
+
+    async def hears(self, pattern: str, within_s: float = 60.0) -> re.Match[str]:
+        """Read on until it says so."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(within_s):
+            while not (match := re.search(pattern, self.said)):
+                line = await self.process.stdout.readline()
+                assert line, f"it ended without saying {pattern}: {self.said}"
+                self.said += line.decode()
+        return match
+
+    async def ends(self, within_s: float = 60.0) -> int:
+        out, err = await asyncio.wait_for(self.process.communicate(), within_s)
+        self.said += out.decode() + err.decode()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+
+@asynccontextmanager
+async def dev(tmp_path: Path, *arguments: str, **more: str) -> AsyncIterator[Dev]:
+    environ = environment(tmp_path / "state", TMPDIR=str(tmp_path), **more)
+    (tmp_path / "source.yaml").write_text(SOURCE)
+    process = await start(environ, "dev", "-f", str(tmp_path / "source.yaml"), "--port", "0", *arguments)
+    try:
+        yield Dev(process, environ)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+def ids(target: Destination) -> set[str | None]:
+    return {request.header("x-forebay-id") for request in target.requests}
+
+
+needs_rabbitmq = pytest.mark.skipif(machine_version() is None, reason="this machine has no rabbitmq-server")
+
+
+@needs_rabbitmq
+async def test_the_main_job_from_a_terminal_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    async with destination(in_turn(*[BAD] * 5, OK)) as target:
+        url = f"http://127.0.0.1:{target.port}/hook"
+        async with dev(tmp_path, "--workers", "2", "--destination", url) as running:
+            await running.hears(r"runs here until Ctrl-C")
+            url = (await running.hears(r"endpoint +(http://127\.0\.0\.1:\d+/payments/github)"))[1]
+            await running.hears(r"curl -i " + url)
+
+            sent = await run(running.environ, "send", "--count", "20", "--event", "push", "-o", "json")
+            assert (sent.status, json.loads(sent.out)["statuses"]) == (0, {"202": 20}), sent.err
+            await eventually(so(lambda: len(target.requests) >= 20))
+
+            wrong = await run(running.environ, "send", "--secret", "github-webhook/secret=wrong")
+            assert wrong.status == 1
+            assert "401" in wrong.out
+
+            status = await _status_with(running.environ, dead=5, delivered=15)
+            assert status["refused"] == {"signature": 1}
+            assert status["next"] == "forebay dlq list"
+
+            listed = await run(running.environ, "dlq", "list", "-o", "json")
+            assert {row["reason"] for row in json.loads(listed.out)} == {"permanent-status"}
+            replayed = await run(running.environ, "dlq", "replay", "--reason", "permanent-status", "-o", "json")
+            assert json.loads(replayed.out)["replayed"] == 5
+            await eventually(so(lambda: len(target.requests) >= 25))
+            assert len(ids(target)) == 20
+
+            family = descendants(running.process.pid)
+            assert len(family) > 5
+            running.process.send_signal(signal.SIGINT)
+            assert await running.ends() == 0, running.said
+            assert "ended: 20 accepted, 20 delivered" in running.said
+            assert not [pid for pid in family if alive(pid)]
+    assert (await run(running.environ, "status")).status == 2
+    assert {path.name for path in (tmp_path / "state" / "payments.github").iterdir()} == {
+        "dev.lock", "logs", "secrets", "source.json",
+    }  # fmt: skip
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("forebay-")]
+
+
+@needs_rabbitmq
+async def test_when_it_is_killed_everything_it_started_ends(tmp_path: Path) -> None:
+    async with dev(tmp_path) as running:
+        await running.hears(r"endpoint")
+        family = descendants(running.process.pid)
+        assert len(family) > 5
+        running.process.kill()
+        await running.process.wait()
+        await eventually(so(lambda: not any(map(alive, family))))
+        assert (await run(running.environ, "status")).status == 2
+
+
+async def test_on_a_broker_that_is_given_only_what_it_started_ends(tmp_path: Path, newest_broker: VirtualHost) -> None:
+    host = newest_broker
+    admin = host.server.uri(vhost=host.name)
+    environ = {"FOREBAY_BROKER": admin, "FOREBAY_MANAGEMENT": host.server.management_url}
+    async with dev(tmp_path, "--workers", "0", **environ) as running:
+        await running.hears(r"endpoint")
+        sent = await run(running.environ, "send", "--count", "7")
+        assert sent.status == 0, sent.err
+        assert {user["name"] for user in await host.management.get("users")} > {host.server.username}
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.ends() == 0, running.said
+        assert host.server.password not in running.said
+    names = [user["name"] for user in await host.management.get("users")]
+    assert not [name for name in names if "github" in name]
+    assert (await host.management.depth(host.name, "forebay.payments.github.default")).messages == 7
+
+
+async def test_a_login_that_may_make_no_users_is_used_itself(tmp_path: Path, newest_broker: VirtualHost) -> None:
+    host = newest_broker
+    await host.management.put(f"users/{host.name}", {"password": host.password, "tags": "management,policymaker"})
+    async with destination(OK) as target:
+        arguments = ("--broker", host.uri, "--management", host.server.management_url)
+        async with dev(tmp_path, *arguments, "--destination", f"http://127.0.0.1:{target.port}") as running:
+            await running.hears(r"endpoint")
+            assert (await run(running.environ, "send", "--event", "release")).status == 0
+            await eventually(so(lambda: len(target.requests) >= 1))
+            running.process.send_signal(signal.SIGINT)
+            assert await running.ends() == 0, running.said
+
+
+async def test_a_python_handler_runs_from_the_manifests_folder(tmp_path: Path, newest_broker: VirtualHost) -> None:
+    source = SOURCE.replace(
+        "destination: {url: http://127.0.0.1:9/nowhere}", "handler: {image: x, target: 'own:handle'}"
+    )
+    (tmp_path / "own.py").write_text(HANDLER)
+    handled = tmp_path / "handled"
+    (tmp_path / "handler.yaml").write_text(source)
+    environ = environment(tmp_path / "state", FOREBAY_BROKER=newest_broker.server.uri(vhost=newest_broker.name))
+    process = await start(
+        environ, "dev", "-f", str(tmp_path / "handler.yaml"), "--port", "0",
+        "--management", newest_broker.server.management_url,
+    )  # fmt: skip
+    running = Dev(process, environ)
+    try:
+        await running.hears(r"delivers to +own:handle\(\)")
+        assert (await run(environ, "send", "--event", "issues")).status == 0
+        await eventually(so(lambda: handled.exists() and handled.read_text() == "issues\n"))
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert await running.ends() == 0, running.said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--broker", "amqp://127.0.0.1:1"], 1, "say so with --management"),
+        (["--broker", "amqp://u:pw@h", "--management", "http://127.0.0.1:1"], 1, "can not be reached"),
+        (["--broker", "nonsense"], 2, "write amqp://USER:PASSWORD@HOST"),
+        (["--destination", "ftp://x"], 2, "spec.worker.destination.url"),
+        (["--secret", "x"], 2, "--secret"),
+    ],
+    ids=str,
+)
+async def test_what_can_not_start_says_why_in_one_line(
+    tmp_path: Path, arguments: list[str], status: int, said: str
+) -> None:
+    async with dev(tmp_path, *arguments) as running:
+        assert await running.ends() == status
+        errors = [line for line in running.said.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1, running.said
+        assert said in errors[0]
+        assert "pw@" not in running.said
+        assert "Traceback" not in running.said
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path, newest_broker: VirtualHost) -> None:
+    taken = str(newest_broker.server.amqp_port)
+    environ = {"FOREBAY_BROKER": newest_broker.server.uri(vhost=newest_broker.name)}
+    async with dev(
+        tmp_path, "--port", taken, "--management", newest_broker.server.management_url, **environ
+    ) as running:
+        assert await running.ends() == 2
+        assert f"error: port {taken} can not be had" in running.said
+        assert "--port 0" in running.said
+
+
+async def _status_with(environ: dict[str, str], **values: int) -> dict[str, object]:
+    """The status once it says so: RabbitMQ's own numbers are some seconds old."""
+    found: dict[str, object] = {}
+
+    async def holds() -> bool:
+        found.update(json.loads((await run(environ, "status", "-o", "json")).out))
+        return all(found[name] == value for name, value in values.items())
+
+    await eventually(holds, within_s=30, every_s=0.5)
+    return found

@@ -1,0 +1,117 @@
+"""From counters and depths to the few numbers a person reads, and what to do next."""
+
+import pytest
+
+from forebay.topology import Names
+from forebay_cli.broker import given_broker
+from forebay_cli.commands.status import screen
+from forebay_cli.local.admin import Metrics
+from forebay_cli.local.watch import Flow, flow, line
+from forebay_cli.standing import Standing, standing
+from forebay_cli.state import Running, RunningProcess
+from forebay_cli.target import Target
+
+NAMES = Names("payments", "github")
+METRICS = Metrics((
+    ("forebay_ingest_accepted_total", frozenset({("queue", "default")}), 90.0),
+    ("forebay_ingest_accepted_total", frozenset({("queue", "releases")}), 10.0),
+    ("forebay_ingest_refused_total", frozenset({("cause", "signature"), ("status", "401")}), 3.0),
+    ("forebay_ingest_refused_total", frozenset({("cause", "too-large"), ("status", "413")}), 0.0),
+    ("forebay_delivery_attempts_total", frozenset({("outcome", "delivered")}), 80.0),
+    ("forebay_delivery_attempts_total", frozenset({("outcome", "refused")}), 7.0),
+    ("forebay_in_flight", frozenset({("queue", "default")}), 4.0),
+    ("forebay_dead_letters_total", frozenset({("reason", "exhausted")}), 2.0),
+    *(
+        ("forebay_ingest_confirm_seconds_bucket", frozenset({("le", bound)}), count)
+        for bound, count in {"0.005": 98.0, "0.01": 99.0, "+Inf": 100.0}.items()
+    ),
+))  # fmt: skip
+DEPTHS = {
+    "forebay.payments.github.default": 5,
+    "forebay.payments.github.releases": 1,
+    "forebay.payments.github.dead": 2,
+    "forebay.payments.github2.default": 1000,
+    "forebay.delay.1": 3,
+    "forebay.delay.30": 4,
+    "forebay.orphans": 6,
+    "elsewhere": 1000,
+}
+RUNNING = Running(
+    source="payments/github", pid=1, urls=("http://127.0.0.1:1/github",), broker="amqp://h", management="", private=True,
+    processes=(RunningProcess(name="github-ingest-0", state="ready", pid=2),),
+)  # fmt: skip
+
+
+def look(metrics: Metrics = METRICS, depths: dict[str, int] = DEPTHS, running: Running | None = RUNNING) -> Standing:
+    return standing(Target(source="payments/github", broker=given_broker("amqp://h"), running=running), metrics, depths)
+
+
+def at(seconds: float, metrics: Metrics = METRICS) -> Flow:
+    return flow(NAMES, ("releases", "default"), metrics, DEPTHS, seconds)
+
+
+def test_the_flow_sums_over_processes_and_queues_of_this_source_only() -> None:
+    now = at(1.0)
+    assert (now.accepted, now.refused, now.delivered, now.in_flight) == (100, 3, 80, 4)
+    assert (now.queued, now.retrying, now.dead) == (6, 7, 2)
+
+
+def test_the_line_tells_rates_since_the_last_one() -> None:
+    before = at(1.0, Metrics())
+    assert line(at(3.0), before) == (
+        "accepted 50/s  delivered 40/s  queued 6  in flight 4  retrying 7  dead 2  refused 3"
+    )
+    assert line(at(1.0), None).startswith("accepted 0/s  delivered 0/s")
+
+
+def test_a_process_that_started_again_makes_no_rate_negative() -> None:
+    assert line(at(3.0, Metrics()), at(1.0)).startswith("accepted 0/s")
+
+
+def test_what_nobody_could_say_is_a_question_mark() -> None:
+    assert "queued ?  in flight 4  retrying ?  dead ?" in line(flow(NAMES, (), METRICS, None, 0), None)
+
+
+def test_a_histograms_quantile_is_the_bound_of_its_bucket() -> None:
+    assert METRICS.quantile("forebay_ingest_confirm_seconds", 0.5) == 0.005
+    assert METRICS.quantile("forebay_ingest_confirm_seconds", 0.99) == 0.01
+    assert Metrics().quantile("forebay_ingest_confirm_seconds", 0.5) is None
+
+
+def test_the_standing_tells_where_every_webhook_is() -> None:
+    now = look()
+    assert (now.received, now.accepted, now.delivered, now.failed_attempts) == (103, 100, 80, 7)
+    assert (now.queued, now.retrying, now.dead, now.orphans) == ({"default": 5, "releases": 1}, 7, 2, 6)
+    assert (now.refused, now.dead_reasons, now.confirm_p99_s) == ({"signature": 3}, {"exhausted": 2}, 0.01)
+
+
+def test_of_a_source_elsewhere_only_the_queues_are_known() -> None:
+    now = look(running=None)
+    assert (now.received, now.delivered, now.processes, now.dead) == (None, None, (), 2)
+
+
+@pytest.mark.parametrize(
+    ("standing", "advice"),
+    [
+        (look(), "forebay dlq list"),
+        (look(depths={}), "compare the signing secret"),
+        (look(Metrics(), {}), "forebay send"),
+        (look(running=None, depths={}), "forebay status --watch"),
+    ],
+)
+def test_the_next_step_is_the_one_that_matters_most(standing: Standing, advice: str) -> None:
+    assert standing.next.startswith(advice)
+
+
+def test_the_screen_draws_the_way_of_a_webhook() -> None:
+    from rich.console import Console
+
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123  # nobody reads it
+    with console.file:
+        console.print(screen(look()))
+        text = console.export_text()
+    rows = [row.split() for row in text.splitlines()]
+    assert ["received", "──>", "queued", "──>", "delivered"] in rows
+    assert ["103", "6", "80"] in rows
+    assert ["3", "7", "2"] in rows
+    assert ["next:", "forebay", "dlq", "list"] in rows
