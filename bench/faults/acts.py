@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from urllib.parse import quote
 
+from bench.faults.destination import Mood
 from bench.faults.stand import VHOST, Stand
 from bench.faults.toxiproxy import Toxiproxy
 from forebay.management import Management
@@ -19,11 +20,16 @@ CONFIRM_S = 5.0  # the ingest's patience with the broker; a longer hang ends in 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """Who acts: the stand, the network in front of its broker, and the randomness of this round."""
+    """Who acts: the stand, the randomness of this round, and the network in front of the broker, if there is one."""
 
     stand: Stand
-    proxy: Toxiproxy
     dice: Random
+    proxy: Toxiproxy | None = None
+
+    @property
+    def network(self) -> Toxiproxy:
+        assert self.proxy is not None, "this act needs the proxy"
+        return self.proxy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +113,7 @@ async def hang_and_crash(cast: Cast) -> None:
     stand.broker.pause()
     async with stand.impossible("broker hangs"):
         await asyncio.sleep(cast.dice.uniform(1, 4))
-        await stand.crash_broker()
+    await stand.crash_broker()
     await asyncio.sleep(2)
 
 
@@ -118,13 +124,15 @@ async def restart(cast: Cast) -> None:
 
 
 async def memory_alarm(cast: Cast) -> None:
-    """The broker's memory alarm: it takes nothing from publishers."""
-    await _alarm(cast.stand, ("set_vm_memory_high_watermark", "absolute", "1"), ("set_vm_memory_high_watermark", "0.6"))
+    """The broker's memory alarm, which keeps retries from being stored; workers are killed meanwhile."""
+    high, usual = ("set_vm_memory_high_watermark", "absolute", "1"), ("set_vm_memory_high_watermark", "0.6")
+    await _alarm(cast.stand, "failing", high, usual)
 
 
 async def disk_alarm(cast: Cast) -> None:
-    """The broker's disk alarm: it takes nothing from publishers."""
-    await _alarm(cast.stand, ("set_disk_free_limit", "1000TB"), ("set_disk_free_limit", "50MB"))
+    """The broker's disk alarm, which keeps dead letters from being stored; workers are killed meanwhile."""
+    high, usual = ("set_disk_free_limit", "1000000GB"), ("set_disk_free_limit", "50MB")
+    await _alarm(cast.stand, "refusing", high, usual)
 
 
 async def unbound(cast: Cast) -> None:
@@ -152,10 +160,17 @@ async def _hang(stand: Stand, seconds: float) -> None:
         stand.broker.resume()
 
 
-async def _alarm(stand: Stand, on: tuple[str, ...], off: tuple[str, ...]) -> None:
-    await stand.broker.control(*on)
+async def _alarm(stand: Stand, mood: Mood, on: tuple[str, ...], off: tuple[str, ...]) -> None:
+    """Under an alarm acknowledges pass and publishes do not: whoever acknowledges first loses what it then can not publish."""
+    with stand.destination.being("slow"):  # something is to be left in the queue when the alarm comes
+        await asyncio.sleep(1.5)
+        await stand.broker.control(*on)
     try:
-        await asyncio.sleep(4)
+        with stand.destination.being(mood):
+            await asyncio.sleep(2)
+        for replica in stand.run.workers:
+            stand.kill_one("worker", replica)
+        await asyncio.sleep(2)
     finally:
         await stand.broker.control(*off)
     await asyncio.sleep(2)
@@ -217,7 +232,7 @@ async def end_workers(cast: Cast) -> None:
 
 async def deploy_proxied(cast: Cast) -> None:
     """New processes take over from the old ones, and reach the broker through the proxy."""
-    await cast.stand.deploy(Proxied(broker=cast.stand.broker, port=cast.proxy.port))
+    await cast.stand.deploy(Proxied(broker=cast.stand.broker, port=cast.network.port))
 
 
 async def deploy_direct(cast: Cast) -> None:
@@ -230,21 +245,21 @@ async def deploy_direct(cast: Cast) -> None:
 
 async def delay(cast: Cast) -> None:
     """Everything between Forebay and the broker comes 150 ms later, give or take 50."""
-    async with cast.proxy.delay(150, 50):
+    async with cast.network.delay(150, 50):
         await asyncio.sleep(5)
 
 
 async def cut(cast: Cast) -> None:
     """Every connection to the broker is closed, and none can be made, three times."""
     for _ in range(3):
-        async with cast.proxy.cut():
+        async with cast.network.cut():
             await asyncio.sleep(cast.dice.uniform(0.5, 2))
         await asyncio.sleep(cast.dice.uniform(0.5, 1.5))
 
 
 async def silence(cast: Cast) -> None:
     """A partition: connections to the broker stay open, and nothing comes through for longer than a confirm may take."""
-    async with cast.proxy.silence(), _settled(cast.stand, "network silent"):
+    async with cast.network.silence(), _settled(cast.stand, "network silent"):
         await asyncio.sleep(cast.dice.uniform(1.5, 2) * CONFIRM_S)
     await asyncio.sleep(6)
 

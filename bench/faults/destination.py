@@ -13,11 +13,11 @@ from typing import Literal
 from bench.faults import webhooks
 from bench.faults.ledger import Ledger
 
-Mood = Literal["ok", "flaky", "slow", "failing", "closing"]
+Mood = Literal["ok", "flaky", "slow", "failing", "refusing", "closing"]
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _FAILING = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
-_POISON = b"HTTP/1.1 422 Unprocessable Content\r\nContent-Length: 0\r\n\r\n"
+_REFUSING = b"HTTP/1.1 422 Unprocessable Content\r\nContent-Length: 0\r\n\r\n"
 _HALF = b"HTTP/1.1 200 OK\r\nContent-Le"  # of an answer that breaks off
 _FLAKY_SHARE = 0.05  # of the answers are 503 while it is flaky
 
@@ -34,7 +34,8 @@ class Destination:
         self._server: asyncio.Server | None = None
         self._links: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._answers: Mapping[Mood, Callable[[], Awaitable[bytes]]] = {
-            "ok": self._ok, "flaky": self._flaky, "slow": self._slow, "failing": self._failing, "closing": self._closing,
+            "ok": self._ok, "flaky": self._flaky, "slow": self._slow, "failing": self._failing, "refusing": self._refusing,
+            "closing": self._closing,
         }  # fmt: skip
 
     @property
@@ -86,7 +87,7 @@ class Destination:
         content = await reader.readexactly(int(headers.get("content-length", "0")))
         number = webhooks.number_of(self._ledger.run, content)
         if number is not None and webhooks.is_poison(number) and self.mood in ("ok", "flaky", "slow"):
-            writer.write(_POISON)
+            writer.write(_REFUSING)
             return
         answer = await self._answers[self.mood]()
         if answer is _OK:
@@ -115,6 +116,9 @@ class Destination:
 
     async def _failing(self) -> bytes:
         return _FAILING
+
+    async def _refusing(self) -> bytes:
+        return _REFUSING
 
     async def _closing(self) -> bytes:
         return _HALF

@@ -11,7 +11,8 @@ from bench.faults.stand import VHOST, Stand
 from forebay.errors import Unavailable
 from forebay.management import Management
 
-QUIET_S = 3.0  # without a message in any queue and without a delivery: the broker counts once a second
+QUIET_S = 2.5  # without a message in any queue and without a delivery
+_COUNT_S = 1.5  # the broker counts its messages once a second
 _BATCH = 500
 
 
@@ -28,7 +29,7 @@ async def drain(stand: Stand, within_s: float = 120.0) -> dict[str, int]:
     await stand.run.stop()
     async with stand.management() as management:
         await _read_dead_letters(management, stand.run.names.dead, stand.ledger)
-        await asyncio.sleep(QUIET_S)  # for the broker to count anew
+        await asyncio.sleep(_COUNT_S)
         return {queue.name: queue.messages for queue in await management.queues(VHOST) if queue.messages}
 
 

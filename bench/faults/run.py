@@ -15,7 +15,7 @@ from bench.faults.account import account
 from bench.faults.acts import Cast
 from bench.faults.drain import drain
 from bench.faults.options import Options
-from bench.faults.stand import Shape, Stand, loaded, stand
+from bench.faults.stand import Shape, Stand, loaded, stand, started
 from bench.faults.toxiproxy import Toxiproxy, toxiproxy
 
 _AROUND_S = 300.0  # for what is not acts: the start, the drain, the end
@@ -33,8 +33,9 @@ async def perform(given: Options) -> dict[str, Any]:
     began = time.monotonic()
     async with (
         asyncio.timeout(given.minutes * 60 + _ROUND_S + _AROUND_S),
-        stand(folder, Shape(), given.seed, root=root) as made,
-        toxiproxy(proxy_binary, made.broker.amqp_port, folder / "toxiproxy.log") as proxy,
+        started(folder, root=root) as broker,
+        stand(broker, folder, Shape(), given.seed) as made,
+        toxiproxy(proxy_binary, broker.amqp_port, folder / "toxiproxy.log") as proxy,
     ):
         results = await _account(given, made, proxy, began)
     if not report.missed(results, given):

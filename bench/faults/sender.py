@@ -5,6 +5,7 @@ endpoint makes the load thinner, never a burst. Endpoints are chosen as a Servic
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -60,7 +61,7 @@ class Load:
     async def _sender(self, offset: float) -> None:
         due, link = _now() + offset, None
         while await self._wait(due):
-            due = max(due + self._interval, _now())
+            due += self._interval * max(1, math.ceil((_now() - due) / self._interval))
             if link is None or not link.usable:
                 _hang_up(link)
                 link = await self._connect()

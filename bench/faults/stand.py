@@ -91,12 +91,14 @@ class Stand:
 
     # ------------------------------------------------------------------------------------------- processes
 
-    async def kill(self, component: Component, dice: Random, number: signal.Signals = signal.SIGKILL) -> None:
-        """Signal one of the processes that run; waits for one if none does."""
-        replica = await self._running(component, dice)
-        replica.kill(number)
-        if number is signal.SIGKILL:
-            self.kills[component] += 1
+    async def kill(self, component: Component, dice: Random) -> None:
+        """SIGKILL one of the processes that run; waits for one if none does."""
+        self.kill_one(component, await self._running(component, dice))
+
+    def kill_one(self, component: Component, replica: Replica) -> None:
+        """SIGKILL this process, if it runs."""
+        self.kills[component] += replica.pid is not None
+        replica.kill(signal.SIGKILL)
 
     async def terminate(self, replica: Replica, within_s: float = 30.0) -> None:
         """SIGTERM one process, and return when its successor is ready."""
@@ -184,30 +186,30 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand(folder: Path, shape: Shape, seed: int, *, root: Path | None = None) -> AsyncIterator[Stand]:
-    """A running stand below `folder`, without load. `root` is another RabbitMQ release's root file system."""
+async def started(folder: Path, *, root: Path | None = None) -> AsyncIterator[PrivateBroker]:
+    """A running broker below `folder`. `root` is another RabbitMQ release's root file system."""
     broker = PrivateBroker(folder / "broker", root=root)
-    made: Stand | None = None
     try:
         await broker.start()
-        made = Stand(broker, folder, shape, seed)
+        yield broker
+    finally:
+        await broker.kill()
+
+
+@asynccontextmanager
+async def stand(broker: PrivateBroker, folder: Path, shape: Shape, seed: int) -> AsyncIterator[Stand]:
+    """What stands on a running broker, without load; its files are below `folder`."""
+    made = Stand(broker, folder, shape, seed)
+    try:
         await made.destination.open()
         await made.run.start()
         yield made
     finally:
-        await _clear(broker, made)
-
-
-async def _clear(broker: PrivateBroker, made: Stand | None) -> None:
-    """End everything, whatever state the acts left it in."""
-    broker.resume()
-    try:
-        if made is not None:
-            made.destination.mood = "ok"
-            await made.run.stop()
-            await made.destination.close()
-    finally:
-        await broker.kill()
+        # Whatever state the acts left it in.
+        broker.resume()
+        made.destination.mood = "ok"
+        await made.run.stop()
+        await made.destination.close()
 
 
 @asynccontextmanager
