@@ -32,11 +32,11 @@ class Message:
 
     @property
     def message_id(self) -> str | None:
-        return self.properties.message_id  # type: ignore[no-any-return]
+        return _text(self.properties.message_id)
 
     @property
     def content_type(self) -> str | None:
-        return self.properties.content_type  # type: ignore[no-any-return]
+        return _text(self.properties.content_type)
 
     @property
     def headers(self) -> Mapping[str, Any]:
@@ -79,8 +79,8 @@ class Consumer:
         self._on_message = on_message
         self._writer: FrameWriter | None = None
         self._tag: str | None = None
+        self._asked = False  # whether the broker was asked to register us on this channel, or has done so
         self._wanted = True
-        self._cancelled: asyncio.Future[None] | None = None
 
     @property
     def consuming(self) -> bool:
@@ -98,35 +98,30 @@ class Consumer:
     async def stop_consuming(self, within_s: float = 2.0) -> None:
         """Take no more messages; what was delivered can still be settled."""
         self._wanted = False
-        channel, tag = self.link.channel, self._tag
-        if channel is None or tag is None or not channel.is_open:
-            return
-        self._tag = None
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        channel.basic_cancel(tag, callback=lambda _: resolve(done, None))
-        await asyncio.wait({done}, timeout=within_s)
+        if self._cancel(lambda _: resolve(done, None)):
+            await asyncio.wait({done}, timeout=within_s)
 
     def resume_consuming(self) -> None:
         """Take messages again after `stop_consuming`."""
         self._wanted = True
-        if self.link.channel is not None and self._writer is not None and self._tag is None:
+        if self.link.channel is not None and not self._asked:
             self._consume(self.link.channel)
 
     # ------------------------------------------------------------------------------------ what the link tells
 
     def on_up(self, connection: AsyncioConnection, channel: Channel) -> None:
-        self.generation += 1
-        self._writer = FrameWriter(connection)
-        channel.add_on_cancel_callback(
-            lambda _: self.link.recycle("the broker cancelled the consumer (is the queue gone?)")
-        )
+        generation = self.generation + 1
+        channel.add_on_cancel_callback(lambda _: self._cancelled_by_broker(generation))
         channel.basic_qos(prefetch_count=self._prefetch)
+        self.generation, self._writer = generation, FrameWriter(connection)
         if self._wanted:
             self._consume(channel)
 
     def on_down(self, reason: str) -> None:  # noqa: ARG002  # the link keeps the reason
         self._writer = None
         self._tag = None
+        self._asked = False
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Alarms do not concern consumers."""
@@ -135,20 +130,45 @@ class Consumer:
         generation = self.generation
 
         def deliver(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            self._on_message(Message(self, generation, method, properties, body))
+            if not self.stale(generation):  # a connection that was given up may still have something to say
+                self._on_message(Message(self, generation, method, properties, body))
 
         def registered(frame: Any) -> None:
+            if self.stale(generation):
+                return
             self._tag = frame.method.consumer_tag
+            if not self._wanted:  # it was stopped before the broker had answered
+                self._cancel(lambda _: None)
 
+        self._asked = True
         channel.basic_consume(self._queue, deliver, callback=registered)
+
+    def _cancel(self, done: Callable[[Any], None]) -> bool:
+        """Ask the broker to end the deliveries, if it has begun them; whether `done` will hear of it."""
+        channel, tag = self.link.channel, self._tag
+        if channel is None or tag is None or not channel.is_open:
+            return False
+        self._tag, self._asked = None, False
+        channel.basic_cancel(tag, callback=done)
+        return True
+
+    def _cancelled_by_broker(self, generation: int) -> None:
+        if not self.stale(generation):
+            self.link.recycle("the broker cancelled the consumer (is the queue gone?)")
 
     # ------------------------------------------------------------------------------------ what the owner says
 
     def _ack(self, generation: int, tag: int) -> None:
-        if generation == self.generation and self._writer is not None and self.link.channel is not None:
+        if generation == self.generation and self._writer is not None:
             self._writer.write(frames.ack_frame(frames.CHANNEL, tag))
 
     def _reject(self, generation: int, tag: int, *, requeue: bool) -> None:
-        if generation == self.generation and self._writer is not None and self.link.channel is not None:
+        channel = self.link.channel
+        if self._writer is not None and channel is not None and not self.stale(generation) and channel.is_open:
             self._writer.flush()
-            self.link.channel.basic_reject(tag, requeue=requeue)
+            channel.basic_reject(tag, requeue=requeue)
+
+
+def _text(value: str | bytes | None) -> str | None:
+    """A short string; pika leaves it as bytes if it is no UTF-8."""
+    return value.decode("latin-1") if isinstance(value, bytes) else value

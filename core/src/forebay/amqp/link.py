@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import pika
 import pika.exceptions
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 from pika.channel import Channel
 
 from forebay.amqp.frames import CHANNEL
@@ -26,9 +27,13 @@ SOCKET_TIMEOUT = 3.0
 HEARTBEAT = 15
 # An alarm may last; when it lasts longer than this, a fresh connection shows whether it is still true.
 BLOCKED_TIMEOUT = 300.0
-# Attempts start 20-250 ms apart, so that the first webhook after a restart of the broker waits for less than a second,
-# and slow down to a second for a broker that stays away.
-FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
+# Attempts start 20-50 ms apart and slow down to 200-500 ms for a broker that stays away: the first webhook after its
+# return still waits for less than a second.
+FIRST_PAUSE, LAST_PAUSE = 0.05, 0.5
+# A connection that lasted for less was no success: what broke it (a queue that is not there) will break the next one.
+STEADY = 1.0
+# A polite close gets so long before the socket is closed.
+CLOSE_TIMEOUT = 0.2
 
 
 class Tenant(Protocol):
@@ -44,32 +49,38 @@ class Tenant(Protocol):
         """React to the broker's memory or disk alarm."""
 
 
+_FORM = "it takes amqp://USER:PASSWORD@HOST:PORT/VHOST"
+
+
 def parameters(url: str, name: str) -> list[pika.URLParameters]:
     """Read pika's parameters of one URL or of several with commas between. Raises SpecError; never repeats the password."""
-    found = []
-    for one in filter(None, (part.strip() for part in url.split(","))):
-        try:
-            parsed = pika.URLParameters(one)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise SpecError(
-                "the broker's URL can not be read; it takes amqp://USER:PASSWORD@HOST:PORT/VHOST"
-            ) from error
+    found = [_parsed(one) for part in url.split(",") if (one := part.strip())]
+    if not found:
+        raise SpecError(f"the broker's URL is empty; {_FORM}")
+    for parsed in found:
         parsed.heartbeat = HEARTBEAT
         parsed.socket_timeout = SOCKET_TIMEOUT
         parsed.stack_timeout = STACK_TIMEOUT
         parsed.blocked_connection_timeout = BLOCKED_TIMEOUT
         parsed.client_properties = {"connection_name": name}
-        found.append(parsed)
-    if not found:
-        raise SpecError("the broker's URL is empty; it takes amqp://USER:PASSWORD@HOST:PORT/VHOST")
     return found
+
+
+def _parsed(url: str) -> pika.URLParameters:
+    if not url.startswith(("amqp://", "amqps://")):
+        raise SpecError(f"the broker's URL is none of AMQP; {_FORM}")
+    try:
+        return pika.URLParameters(url)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SpecError(f"the broker's URL can not be read; {_FORM}") from error
 
 
 class Link:
     """Keeps one connection and one channel open for its tenant.
 
     `url` is called before each attempt, so that a rotated password is found. `error` says in one sentence why the link
-    is down, None while it is up.
+    is down, None while it is up. A connection that was given up may still speak (a confirm that was on its way): who
+    listens to one compares it with `connection`.
     """
 
     def __init__(self, url: Callable[[], str], name: str, tenant: Tenant) -> None:
@@ -78,7 +89,7 @@ class Link:
         self._tenant = tenant
         self._lost = asyncio.Event()
         self._reason = ""
-        self._connection: AsyncioConnection | None = None
+        self.connection: AsyncioConnection | None = None
         self.channel: Channel | None = None
         self.blocked = False
         self.error: str | None = "not connected yet"
@@ -90,17 +101,19 @@ class Link:
 
     async def run(self) -> None:
         """Connect, stay, reconnect, until cancelled; then close."""
+        loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE
         try:
             while True:
                 if await self._connect():
-                    pause = FIRST_PAUSE
+                    since = loop.time()
                     await self._lost.wait()
                     self._went_down(self._reason)
+                    pause = FIRST_PAUSE if loop.time() - since >= STEADY else pause
                 await asyncio.sleep(pause * random.uniform(0.4, 1.0))  # noqa: S311  # jitter, not a secret
                 pause = min(pause * 2, LAST_PAUSE)
         finally:
-            self._discard()
+            await self._close()
 
     def recycle(self, reason: str) -> None:
         """Give up the present connection, whatever its state, and make a new one."""
@@ -112,41 +125,40 @@ class Link:
         self.attempts += 1
         try:
             choices = parameters(self._url(), self._name)
-            self._connection = await self._open(choices[self.attempts % len(choices)])
-            channel = await self._open_channel(self._connection)
-        except (SpecError, pika.exceptions.AMQPError, OSError, TimeoutError) as error:
+            connection = await self._open(choices[self.attempts % len(choices)])
+            channel = await self._open_channel(connection)
+            self._tenant.on_up(connection, channel)
+        except (SpecError, pika.exceptions.AMQPError, OSError, ValueError) as error:
             self.error = _sentence(error)
             self._discard()
             return False
         self.channel, self.error = channel, None
-        self._tenant.on_up(self._connection, channel)
         return True
 
     async def _open(self, chosen: pika.URLParameters) -> AsyncioConnection:
         opened: asyncio.Future[AsyncioConnection] = asyncio.get_running_loop().create_future()
 
-        def failed(_connection: Any, error: BaseException) -> None:
+        def failed(connection: AsyncioConnection, error: BaseException) -> None:
             if opened.done():
-                self.recycle(_sentence(error))
+                self._lose(connection, error)
             else:
-                opened.set_exception(error if isinstance(error, Exception) else OSError(str(error)))
+                opened.set_exception(OSError(_sentence(error)))  # not all of pika's own share a root
 
-        connection = AsyncioConnection(
+        self.connection = connection = AsyncioConnection(
             chosen,
             on_open_callback=lambda connection: resolve(opened, connection),
             on_open_error_callback=failed,
             on_close_callback=failed,
         )
-        self._connection = connection
-        connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(blocked=True))
-        connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(blocked=False))
+        connection.add_on_connection_blocked_callback(lambda which, _: self._set_blocked(which, blocked=True))
+        connection.add_on_connection_unblocked_callback(lambda which, _: self._set_blocked(which, blocked=False))
         async with asyncio.timeout(STACK_TIMEOUT + 1):
             return await opened
 
     async def _open_channel(self, connection: AsyncioConnection) -> Channel:
         opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
         channel = connection.channel(CHANNEL, on_open_callback=lambda channel: resolve(opened, channel))
-        channel.add_on_close_callback(lambda _channel, error: self.recycle(_sentence(error)))
+        channel.add_on_close_callback(lambda _channel, error: self._lose(connection, error))
         lost = asyncio.ensure_future(self._lost.wait())
         try:
             async with asyncio.timeout(STACK_TIMEOUT):
@@ -157,9 +169,14 @@ class Link:
             raise OSError(self._reason)
         return opened.result()
 
-    def _set_blocked(self, *, blocked: bool) -> None:
-        self.blocked = blocked
-        self._tenant.on_blocked(blocked=blocked)
+    def _lose(self, connection: AsyncioConnection, error: BaseException) -> None:
+        if connection is self.connection:
+            self.recycle(_sentence(error))
+
+    def _set_blocked(self, connection: AsyncioConnection, *, blocked: bool) -> None:
+        if connection is self.connection:
+            self.blocked = blocked
+            self._tenant.on_blocked(blocked=blocked)
 
     def _went_down(self, reason: str) -> None:
         self.error = reason
@@ -168,14 +185,25 @@ class Link:
 
     def _discard(self) -> None:
         """Drop the connection. A hanging broker never answers a polite close, so the socket is closed as well."""
-        connection, self._connection, self.channel, self.blocked = self._connection, None, None, False
-        if connection is None:
+        connection, self.connection, self.channel, self.blocked = self.connection, None, None, False
+        if connection is None or connection.is_closed:
             return
-        with contextlib.suppress(pika.exceptions.AMQPError):
-            if connection.is_open:
-                connection.close()
-        # The polite close is on its way by now; the abort only follows when the loop has turned.
-        asyncio.get_running_loop().call_later(0.2, _abort, connection)
+        if connection.is_open:
+            connection.close()
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, _abort, connection)
+        else:
+            _abort(connection)
+
+    async def _close(self) -> None:
+        """The end: nothing that was under way is left without an answer, and the broker hears of it."""
+        connection = self.connection
+        if self.up:
+            self._went_down("closed")
+        self._discard()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * CLOSE_TIMEOUT):
+                while connection is not None and not connection.is_closed:  # noqa: ASYNC110  # pika has no event for it
+                    await asyncio.sleep(0.005)
 
 
 def resolve(future: "asyncio.Future[T]", value: T) -> None:
@@ -186,20 +214,24 @@ def resolve(future: "asyncio.Future[T]", value: T) -> None:
 
 def _abort(connection: AsyncioConnection) -> None:
     if not connection.is_closed:
-        connection._adapter_disconnect_stream()  # noqa: SLF001  # pika has no public way to drop a silent connection
+        # pika has no public way to drop a silent connection.
+        connection._terminate_stream(pika.exceptions.StreamLostError("given up"))  # noqa: SLF001
 
 
 def _sentence(error: BaseException) -> str:
     """What went wrong, short. pika wraps the cause in layers whose texts are empty."""
-    inner: Any = error
-    while inner is not None:
-        arguments = getattr(inner, "exceptions", None) or getattr(inner, "args", None) or ()
-        deeper = arguments[-1] if arguments and isinstance(arguments[-1], BaseException) else None
-        if deeper is None:
-            break
+    inner: BaseException = error
+    while (deeper := _cause(inner)) is not None:
         inner = deeper
     if isinstance(inner, (pika.exceptions.ConnectionClosed, pika.exceptions.ChannelClosed)):
         return f"the broker closed it: {inner.reply_code} {inner.reply_text}"
-    if isinstance(inner, TimeoutError):
+    if isinstance(inner, (TimeoutError, AMQPConnectorStackTimeout, pika.exceptions.ConnectionOpenAborted)):
         return "the broker does not answer (timeout)"
-    return str(inner) or type(inner).__name__
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror
+    return " ".join(map(str, inner.args)) or type(inner).__name__
+
+
+def _cause(error: Any) -> BaseException | None:
+    layers = (*getattr(error, "exceptions", ()), getattr(error, "exception", None), *error.args)
+    return next((layer for layer in reversed(layers) if isinstance(layer, BaseException)), None)
