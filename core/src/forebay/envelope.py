@@ -15,8 +15,13 @@ APP_ID = "forebay"
 
 # How many attempts a message remembers in full; older ones are only counted. Bounds the header's size.
 ATTEMPTS_KEPT = 20
-# Bytes of an error text that travel with the message.
+# Characters of an error text that travel with the message.
 ERROR_LENGTH = 300
+# Bytes at most by which retries, dead-lettering and replays make a message's headers grow. All headers must fit into one
+# frame of AMQP, so whoever takes a webhook in leaves so much room: what was accepted can always be retried and buried.
+GROWTH = 40 * 1024
+# No time in ms and no count is larger; bounds what a stranger's message can make us compute with.
+_LARGEST = 2**53
 
 
 class UndecodableError(Exception):
@@ -197,6 +202,8 @@ class _Fields:
             return None
         if not isinstance(value, kind) or isinstance(value, bool):
             raise UndecodableError(f"header {name} is {type(value).__name__}, not {kind.__name__}")
+        if isinstance(value, int) and not 0 <= value <= _LARGEST:
+            raise UndecodableError(f"header {name} is out of range")
         return value
 
     def required(self, name: str, kind: type[_T]) -> _T:
@@ -227,14 +234,15 @@ def _dead_letter(fields: _Fields) -> DeadLetter | None:
 def _dump_attempts(attempts: tuple[Attempt, ...]) -> str:
     if not attempts:
         return ""
-    return json.dumps([asdict(attempt) for attempt in attempts], separators=(",", ":"))
+    # As UTF-8: escapes would make a text in another script than Latin several times as long.
+    return json.dumps([asdict(attempt) for attempt in attempts], separators=(",", ":"), ensure_ascii=False)
 
 
 def _load_attempts(text: str | None) -> tuple[Attempt, ...]:
     if not text:
         return ()
     try:
-        return tuple(_attempt(item) for item in json.loads(text))
+        return tuple(_attempt(item) for item in json.loads(text))[-ATTEMPTS_KEPT:]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UndecodableError(f"header forebay-attempts can not be read: {type(error).__name__}") from error
 
@@ -242,8 +250,14 @@ def _load_attempts(text: str | None) -> tuple[Attempt, ...]:
 def _attempt(item: Any) -> Attempt:
     status = item["status"]
     return Attempt(
-        at=int(item["at"]),
-        ms=int(item["ms"]),
+        at=_count(item["at"]),
+        ms=_count(item["ms"]),
         error=str(item["error"])[:ERROR_LENGTH],
-        status=None if status is None else int(status),
+        status=None if status is None else _count(status),
     )
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= _LARGEST:
+        raise ValueError("not a count")
+    return value

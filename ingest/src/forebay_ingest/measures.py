@@ -61,7 +61,7 @@ class Measures:
         return (
             Histogram(
                 "forebay_ingest_confirm_seconds",
-                "From the whole request to the broker's answer.",
+                "From the whole request to the broker's confirm.",
                 list(self._labels),
                 buckets=_CONFIRM_BUCKETS,
                 registry=self.registry,

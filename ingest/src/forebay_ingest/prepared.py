@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forebay.amqp import frames
-from forebay.amqp.frames import MAX_SHORT, int_item, text_item
-from forebay.envelope import APP_ID, VERSION
+from forebay.amqp.frames import cut, int_item, text_item
+from forebay.envelope import APP_ID, GROWTH, VERSION
 from forebay.settings import IngestSettings
 from forebay.topology import Names
 
@@ -51,7 +51,7 @@ class Prepared:
         }
 
     def publish(self, queue: str, received: Received, frame_max: int) -> bytes:
-        """All frames of the publish of one webhook."""
+        """All frames of the publish of one webhook. Raises OversizedError for headers that are too large to be kept."""
         block = b"".join([b"%b: %b\r\n" % item for item in received.raw_headers])
         items = [
             self._tables[queue],
@@ -62,30 +62,27 @@ class Prepared:
             text_item(b"forebay-headers", block if block.isascii() else _readable(block)),
         ]
         if received.delivery_id is not None:
-            items.append(text_item(b"forebay-delivery-id", _text(received.delivery_id)))
+            items.append(text_item(b"forebay-delivery-id", received.delivery_id.encode("utf-8", "replace")))
         if received.event_type is not None:
-            items.append(text_item(b"forebay-event-type", _text(received.event_type)))
+            items.append(text_item(b"forebay-event-type", received.event_type.encode("utf-8", "replace")))
         if received.traceparent is not None:
             items.append(text_item(b"traceparent", received.traceparent.encode()))
         return self._methods[queue] + frames.content_frames(
             frames.CHANNEL,
-            content_type=None if received.content_type is None else _short(received.content_type),
+            # One that is too long is still whole in the header block.
+            content_type=None if received.content_type is None else cut(received.content_type),
             table=b"".join(items),
             message_id=received.event_id,
             timestamp=received.received_at // 1000,
             app_id=_APP_ID,
             body=received.body,
             frame_max=frame_max,
+            reserve=GROWTH if frame_max >= 2 * GROWTH else 0,
         )
 
 
 def _text(value: str) -> bytes:
     return value.encode() if value.isascii() else _readable(value.encode("utf-8", "surrogateescape"))
-
-
-def _short(value: str) -> bytes:
-    """A content type as a short string; one too long for it is still whole in the header block."""
-    return _text(value)[:MAX_SHORT] if value.isascii() else b"application/octet-stream"
 
 
 def _readable(value: bytes) -> bytes:

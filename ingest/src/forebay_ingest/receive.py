@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import hdrs
 from multidict import istr
 
+from forebay.amqp.frames import OversizedError
 from forebay.amqp.publisher import Outcome, Publisher
 from forebay.identity import IdSource
 from forebay.settings import IngestSettings
@@ -22,6 +23,7 @@ from forebay.topology import Names
 from forebay.tracing import Span, Tracing
 from forebay_ingest import answers
 from forebay_ingest.answers import BROKER_REFUSALS, Refusal
+from forebay_ingest.head import media_type, target_of
 from forebay_ingest.measures import Measures
 from forebay_ingest.prepared import Prepared, Received
 from forebay_ingest.routing import KEPT, Router
@@ -73,7 +75,7 @@ class Receiver:
 
     def check(self, head: Any, length: int | None) -> Refusal | None:
         """What a request's head (aiohttp's RawRequestMessage) and its Content-Length already decide."""
-        path = target(head).partition("?")[0]
+        path = target_of(head).partition("?")[0]
         if path != self._path and not path.startswith(self._below):
             return answers.NOT_FOUND
         if head.method not in self._methods:
@@ -94,41 +96,49 @@ class Receiver:
             self._measures.signature_refused(verdict.reason)
             respond(answers.SIGNATURE)
             return
-        milliseconds = int(now * 1000)
-        event_id = self._ids.next(milliseconds).encode()
-        headers = head.headers
-        full_target = target(head)
-        suffix = full_target.partition("?")[0][len(self._path) :]
-        routed = self._router.route(headers, suffix, body)
-        received = Received(
-            event_id=event_id,
-            method=head.method,
-            target=full_target,
-            received_at=milliseconds,
-            client=client,
-            raw_headers=head.raw_headers,
-            content_type=headers.get(hdrs.CONTENT_TYPE),
-            delivery_id=self._delivery_id(headers),
-            event_type=routed.event_type,
-            traceparent=_trace(headers),
-            body=body,
-        )
-        queue, span, started = routed.queue, self._begin_span(received), time.perf_counter()
+        queue, received = self._take_in(head, body, client, int(now * 1000))
+        event_id, span, started = received.event_id, self._begin_span(received), time.perf_counter()
+        size = len(body)  # the body itself is not kept until the confirm
 
         def settled(outcome: Outcome) -> None:
-            self._measures.confirm_seconds(time.perf_counter() - started)
             if span is not None:
                 span.end(None if outcome is Outcome.CONFIRMED else outcome.value)
             if outcome is Outcome.CONFIRMED:
+                self._measures.confirm_seconds(time.perf_counter() - started)
                 self._measures.accepted[queue]()
-                self._measures.body_bytes(len(body))
+                self._measures.body_bytes(size)
                 respond(Accepted(event_id))
             else:
                 respond(BROKER_REFUSALS[outcome.value])
 
-        self._publisher.send(
-            self._prepared.publish(queue, received, self._publisher.frame_max), event_id, len(body), settled
+        try:
+            publish = self._prepared.publish(queue, received, self._publisher.frame_max)
+        except OversizedError:
+            if span is not None:
+                span.end(answers.HEADERS_TOO_LARGE.cause)
+            respond(answers.HEADERS_TOO_LARGE)
+            return
+        self._publisher.send(publish, event_id, settled)
+
+    def _take_in(self, head: Any, body: bytes, client: bytes, now_ms: int) -> tuple[str, Received]:
+        """The webhook's queue, and what is known of it."""
+        headers, target = head.headers, target_of(head)
+        suffix = target.partition("?")[0][len(self._path) :]
+        queue, event_type = self._router.route(headers, suffix, body)
+        received = Received(
+            event_id=self._ids.next(now_ms).encode(),
+            method=head.method,
+            target=target,
+            received_at=now_ms,
+            client=client,
+            raw_headers=head.raw_headers,
+            content_type=headers.get(hdrs.CONTENT_TYPE),
+            delivery_id=self._delivery_id(headers),
+            event_type=event_type,
+            traceparent=_trace(headers),
+            body=body,
         )
+        return queue, received
 
     def refused(self, refusal: Refusal, client: bytes) -> None:
         """Count and tell a refusal; every answer but 2xx passes here once."""
@@ -165,18 +175,6 @@ class Receiver:
             if value is not None:
                 return value[:KEPT]
         return None
-
-
-def target(head: Any) -> str:
-    """Path and query exactly as requested, also of a request in absolute form (RFC 9112 §3.2.2)."""
-    path: str = head.path
-    return path if path.startswith("/") else str(head.url.raw_path_qs)
-
-
-def media_type(headers: Any) -> str:
-    """The content type without parameters, in lower case."""
-    value: str = headers.get(hdrs.CONTENT_TYPE, "")
-    return value.partition(";")[0].strip().lower()
 
 
 def _trace(headers: Any) -> str | None:

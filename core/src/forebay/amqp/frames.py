@@ -31,6 +31,16 @@ MAX_SHORT = 255  # bytes of a short string
 FRAME_OVERHEAD = 8
 
 
+class OversizedError(ValueError):
+    """Properties and headers that do not fit into their one frame: the broker would close the connection."""
+
+
+def cut(text: str) -> bytes:
+    """As much of a text as a short string holds, in whole characters."""
+    encoded = text.encode("utf-8", "replace")
+    return encoded if len(encoded) <= MAX_SHORT else encoded[:MAX_SHORT].decode("utf-8", "ignore").encode()
+
+
 def short(value: bytes) -> bytes:
     """A short string (message ids, names). The caller keeps it within MAX_SHORT bytes."""
     return bytes((len(value),)) + value
@@ -62,8 +72,12 @@ def content_frames(
     app_id: bytes,
     body: bytes,
     frame_max: int,
+    reserve: int = 0,
 ) -> bytes:
-    """The header frame and body frames of a persistent message; `table` is the joined items of its header table."""
+    """The header frame and body frames of a persistent message; `table` is the joined items of its header table.
+
+    Raises OversizedError if the header frame would leave less than `reserve` bytes of `frame_max` free.
+    """
     flags, kind = (_FLAGS, b"") if content_type is None else (_FLAGS | _CONTENT_TYPE, short(content_type))
     payload = b"".join(
         (
@@ -77,6 +91,8 @@ def content_frames(
             short(app_id),
         )
     )
+    if len(payload) > frame_max - FRAME_OVERHEAD - reserve:
+        raise OversizedError(f"headers of {len(payload)} bytes do not fit into a frame of {frame_max}")
     header = _FRAME.pack(_HEADER, channel, len(payload))
     size = len(body)
     if 0 < size <= frame_max - FRAME_OVERHEAD:

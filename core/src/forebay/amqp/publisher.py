@@ -6,12 +6,16 @@ Every publish is mandatory and persistent. An unroutable message comes back *bef
 
 import asyncio
 import enum
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
+from pika.data import encode_value
+from pika.exceptions import UnsupportedAMQPFieldException
 from pika.spec import Basic
 
 from forebay.amqp import frames
@@ -67,7 +71,9 @@ class Publisher:
         self._max_in_flight = max_in_flight
         self._max_bytes = max_in_flight_bytes
         self._pending: dict[int, _Pending] = {}
-        self._returned: set[bytes] = set()
+        # message id -> the tag that was next when it came back. Two publishes of one id may be under way (a message that
+        # was handed out twice); which of them came back nobody says, so neither counts as confirmed.
+        self._returned: dict[bytes, int] = {}
         self._next_tag = 1
         self._writer: FrameWriter | None = None
         self.frame_max = 131_072
@@ -94,13 +100,14 @@ class Publisher:
             group.create_task(self.link.run())
             group.create_task(self._watch_clock())
 
-    def send(self, publish: bytes, message_id: bytes, size: int, done: Done) -> None:
+    def send(self, publish: bytes, message_id: bytes, done: Done) -> None:
         """Publish prepared frames (`forebay.amqp.frames`); `done` hears the outcome."""
         obstacle = self.obstacle
         if obstacle is not None:
             done(obstacle)
             return
         assert self._writer is not None
+        size = len(publish)
         self._pending[self._next_tag] = _Pending(done, size, self._loop.time() + self._confirm_s, message_id)
         self._next_tag += 1
         self.in_flight_bytes += size
@@ -109,11 +116,15 @@ class Publisher:
     async def publish(self, exchange: str, routing_key: str, message: AmqpMessage) -> None:
         """Publish and wait for the confirm.
 
-        Raises Rejected if no queue is bound, Busy at our own bound, Unavailable for everything that time may heal.
+        Raises Rejected if no queue is bound or the headers do not fit into a frame, Busy at our own bound, Unavailable
+        for everything that time may heal.
         """
         answer: asyncio.Future[Outcome] = self._loop.create_future()
-        publish = self.encode(exchange, routing_key, message)
-        self.send(publish, message.message_id.encode(), len(message.body), lambda outcome: resolve(answer, outcome))
+        try:
+            publish = self.encode(exchange, routing_key, message)
+        except frames.OversizedError as error:
+            raise Rejected(str(error)) from error
+        self.send(publish, frames.cut(message.message_id), lambda outcome: resolve(answer, outcome))
         outcome = await answer
         if outcome is Outcome.UNROUTABLE:
             raise Rejected(f"no queue is bound to exchange {exchange} with key {routing_key}")
@@ -123,18 +134,12 @@ class Publisher:
             raise Unavailable(f"the broker did not confirm the message ({outcome.value})")
 
     def encode(self, exchange: str, routing_key: str, message: AmqpMessage) -> bytes:
-        """The frames of a message with any headers of str and int."""
-        items = [
-            frames.int_item(name.encode(), value)
-            if isinstance(value, int)
-            else frames.text_item(name.encode(), value if isinstance(value, bytes) else str(value).encode())
-            for name, value in message.headers.items()
-        ]
+        """The frames of a message. Raises OversizedError for headers beyond a frame."""
         return frames.method_frame(frames.CHANNEL, exchange.encode(), routing_key.encode()) + frames.content_frames(
             frames.CHANNEL,
-            content_type=None if message.content_type is None else message.content_type.encode()[: frames.MAX_SHORT],
-            table=b"".join(items),
-            message_id=message.message_id.encode()[: frames.MAX_SHORT],
+            content_type=None if message.content_type is None else frames.cut(message.content_type),
+            table=b"".join(_item(name, value) for name, value in message.headers.items()),
+            message_id=frames.cut(message.message_id),
             timestamp=message.timestamp,
             app_id=message.app_id.encode(),
             body=message.body,
@@ -144,8 +149,9 @@ class Publisher:
     # ------------------------------------------------------------------------------------ what the link tells
 
     def on_up(self, connection: AsyncioConnection, channel: Channel) -> None:
-        channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._open(connection))
+        # Each callback knows its connection: a confirm of a former one would be taken for one of the same number here.
+        channel.add_on_return_callback(partial(self._on_return, connection))
+        channel.confirm_delivery(partial(self._on_confirm, connection), callback=lambda _: self._open(connection))
 
     def on_down(self, reason: str) -> None:  # noqa: ARG002  # the link keeps the reason
         self._writer = None
@@ -156,19 +162,26 @@ class Publisher:
             self._fail_all(Outcome.BLOCKED)
 
     def _open(self, connection: AsyncioConnection) -> None:
-        self._pending.clear()
-        self._returned.clear()
-        self.in_flight_bytes = 0
+        if self._stale(connection):
+            return
         self._next_tag = 1
         self.frame_max = connection.params.frame_max or self.frame_max
         self._writer = FrameWriter(connection)
 
+    def _stale(self, connection: AsyncioConnection) -> bool:
+        return connection is not self.link.connection
+
     # ------------------------------------------------------------------------------------ what the broker answers
 
-    def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
-        self._returned.add(str(properties.message_id).encode())
+    def _on_return(
+        self, connection: AsyncioConnection, _channel: Any, _method: Any, properties: Any, _body: bytes
+    ) -> None:
+        if not self._stale(connection):
+            self._returned[str(properties.message_id).encode()] = self._next_tag
 
-    def _on_confirm(self, frame: Any) -> None:
+    def _on_confirm(self, connection: AsyncioConnection, frame: Any) -> None:
+        if self._stale(connection):
+            return
         method = frame.method
         outcome = Outcome.CONFIRMED if isinstance(method, Basic.Ack) else Outcome.REFUSED
         if not method.multiple:
@@ -188,8 +201,7 @@ class Publisher:
         if pending is None:
             return  # its time was over already
         self.in_flight_bytes -= pending.size
-        if self._returned and pending.message_id in self._returned:
-            self._returned.discard(pending.message_id)
+        if self._returned and self._returned.get(pending.message_id, 0) > tag:
             outcome = Outcome.UNROUTABLE
         pending.done(outcome)
 
@@ -210,3 +222,24 @@ class Publisher:
             if overdue:
                 # A channel that owes a confirm is not trusted with more: a fresh one starts clean.
                 self.link.recycle(f"no confirm within {self._confirm_s:g} s")
+            self._forget_returns()
+
+    def _forget_returns(self) -> None:
+        """Drop what came back and is decided: nothing older is under way."""
+        oldest = next(iter(self._pending), self._next_tag)
+        self._returned = {key: tag for key, tag in self._returned.items() if tag > oldest}
+
+
+def _item(name: str, value: Any) -> bytes:
+    """One header. Our own are text and integers; those of a stranger's message can be anything that AMQP knows."""
+    key = frames.cut(name)
+    if isinstance(value, str):
+        return frames.text_item(key, value.encode("utf-8", "replace"))
+    pieces: list[bytes] = []
+    try:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return frames.int_item(key, value)
+        encode_value(pieces, value)
+    except (struct.error, UnsupportedAMQPFieldException):
+        return frames.text_item(key, str(value).encode("utf-8", "replace"))
+    return frames.short(key) + b"".join(pieces)
