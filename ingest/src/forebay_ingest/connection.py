@@ -12,12 +12,12 @@ from typing import Any, Protocol, cast
 from aiohttp import hdrs
 from aiohttp._http_parser import HttpRequestParser  # the compiled one, or no start at all
 from aiohttp.http import HttpVersion11
-from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from forebay.settings import IngestLimits
 from forebay_ingest import answers
 from forebay_ingest.answers import Answers, Refusal
+from forebay_ingest.head import refusal_of, size_of
 from forebay_ingest.receive import Receiver, Verdict
 
 
@@ -28,7 +28,7 @@ class Listener(Protocol):
     answers: Answers
     receiver: Receiver
     connections: "set[Connection]"
-    reading_bytes: int  # of bodies that are not complete, over all connections
+    reading_bytes: int  # received of requests that are not complete, over all connections
     draining: bool
 
 
@@ -37,15 +37,22 @@ class _State(enum.Enum):
     HEAD = enum.auto()  # a head has begun
     BODY = enum.auto()  # a body is being read
     WAITING = enum.auto()  # the whole request is with the receiver
+    TURN = enum.auto()  # it is answered; what came behind it is taken up in the next turn of the loop
     CLOSING = enum.auto()  # the last answer is written
 
 
+_READING = (_State.IDLE, _State.HEAD, _State.BODY)
+
 # Bytes of a request's target at most.
 _MAX_TARGET = 16 * 1024
+# Bytes that the parser is given at a time. It keeps what lies behind a complete request, uncounted.
+_SLICE = 16 * 1024
 # After the last answer the sender has so many seconds to read it before the socket goes.
 _LINGER_S = 1.0
 # Bytes of a refused request's rest that are swallowed meanwhile, so that the answer is not lost in a reset.
 _LINGER_BYTES = 256 * 1024
+# Connections beyond the limit that are told so; what comes beyond these is closed without a word.
+_TOLD = 128
 
 
 class Connection(asyncio.Protocol):
@@ -53,13 +60,15 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog",
+        "_behind",
         "_body",
+        "_choked",
+        "_clean",
         "_client",
         "_collected",
-        "_fed",
         "_half_closed",
         "_head",
-        "_head_bytes",
+        "_held",
         "_keep_alive",
         "_length",
         "_listener",
@@ -81,14 +90,16 @@ class Connection(asyncio.Protocol):
         self._state = _State.IDLE
         self._head: Any = None  # aiohttp's RawRequestMessage
         self._body: Any = EMPTY_PAYLOAD  # aiohttp's StreamReader
-        self._collected = bytearray()  # of a body that comes in parts; counted in the listener's reading_bytes
-        self._fed = 0  # bytes given to the parser for this request
-        self._head_bytes = 0
+        self._collected = bytearray()  # of a body that comes in parts
+        self._held = 0  # bytes of this request in the listener's reading_bytes
         self._length: int | None = None  # Content-Length, None if it is not known
-        self._backlog = b""  # what came behind a request that is under way
+        self._behind = -1  # bytes received behind the head, -1 if that is not known
+        self._clean = True  # nothing is left in the parser between two requests, as far as we know
+        self._backlog = b""  # what the parser was not given yet
         self._keep_alive = True
         self._half_closed = False
         self._paused = False
+        self._choked = False  # the sender does not read its answers
         self._swallowed = 0
         self.deadline = 0.0
 
@@ -99,11 +110,14 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._client = peer[0].encode() if peer else b"?"
         listener, limits = self._listener, self._listener.limits
-        if len(listener.connections) >= limits.connections:
-            self._refuse(answers.CONNECTIONS)
-            self._transport.close()
+        count = len(listener.connections)
+        if count >= limits.connections + _TOLD:
+            self._transport.abort()
             return
         listener.connections.add(self)
+        if count >= limits.connections:
+            self._refuse(answers.CONNECTIONS)
+            return
         self._parser = HttpRequestParser(
             self,
             self._loop,
@@ -117,33 +131,38 @@ class Connection(asyncio.Protocol):
         self.deadline = self._loop.time() + limits.first_byte_s
 
     def data_received(self, data: bytes) -> None:
-        state = self._state
-        if state is _State.WAITING:
-            self._backlog += data
-            self._pause()  # the socket keeps the rest
-        elif state is _State.CLOSING:
+        if self._state in _READING and len(data) <= _SLICE:
+            self._feed(data)
+        elif self._state is _State.CLOSING:
             self._swallow(len(data))
         else:
-            self._feed(data)
+            self._listener.reading_bytes += len(data)
+            self._backlog += data
+            self._pump()
 
     def eof_received(self) -> bool:
         """A sender may close its side and still wait for the answers of what it has sent whole."""
         self._half_closed = True
-        return self._state is _State.WAITING
+        return self._state in (_State.WAITING, _State.TURN)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why it went changes nothing
         self._listener.connections.discard(self)
         self._release()
+        self._drop_backlog()
         if self._state is _State.WAITING:
             self._listener.receiver.hung_up()
         self._transport = None
 
     def pause_writing(self) -> None:
-        """Somebody sends and does not read: nothing more is read from them until they do."""
+        """Somebody sends and does not read: nothing more is read or answered until they do."""
+        self._choked = True
         self._pause()
 
     def resume_writing(self) -> None:
-        if self._state is not _State.WAITING:
+        self._choked = False
+        if self._state is _State.TURN:
+            self._loop.call_soon(self._continue)
+        else:
             self._resume()
 
     # ------------------------------------------------------------------------------------ the parser's calls for flow
@@ -177,38 +196,46 @@ class Connection(asyncio.Protocol):
     # ---------------------------------------------------------------------------------------------------- the request
 
     def _feed(self, data: bytes) -> None:
+        size = len(data)
         if self._state is _State.IDLE:
             self._state = _State.HEAD
             self.deadline = self._loop.time() + self._listener.limits.headers_s
-        if self._state is _State.HEAD:
-            end = data.find(b"\r\n\r\n")
-            self._head_bytes += len(data) if end < 0 else end + 4
-            if self._head_bytes > self._listener.limits.header_bytes:
-                self._refuse(answers.HEADERS_TOO_LARGE)
-                return
-        self._fed += len(data)
-        self._parse(data)
+            end = data.find(b"\r\n\r\n") if self._clean else -1
+            self._behind = size - end - 4 if end >= 0 else -1
+        elif self._behind >= 0:
+            self._behind += size
+        self._parse(data, size)
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes, size: int) -> None:
+        """`size` is how many new bytes there are at most: the parser may have kept some."""
         assert self._parser is not None
         try:
             messages, upgraded, _ = self._parser.feed_data(data)
-        except LineTooLong:
-            self._refuse(answers.HEADERS_TOO_LARGE)
-        except Exception:  # noqa: BLE001  # whatever a parser thinks of, a stranger's bytes are a bad request
-            self._refuse(answers.BAD_REQUEST)
-        else:
-            if messages:
-                self._begin(*messages[0], upgraded=upgraded)
-            elif self._state is _State.BODY:
-                self._continue_body()
+        except Exception as error:  # noqa: BLE001  # whatever a parser thinks of, a stranger's bytes are a bad request
+            self._refuse(refusal_of(error))
+            return
+        if messages:
+            self._begin(*messages[0], size=size, upgraded=upgraded)
+        elif self._state is _State.BODY:
+            self._continue_body(size)
+        elif self._state is _State.HEAD:
+            self._hold(size)
+            if self._held > self._listener.limits.header_bytes:
+                self._refuse(answers.HEADERS_TOO_LARGE)
+            else:
+                self._shed()
 
-    def _begin(self, head: Any, body: Any, *, upgraded: bool) -> None:
+    def _begin(self, head: Any, body: Any, *, size: int, upgraded: bool) -> None:
         self._head, self._body = head, body
-        self._keep_alive = self._keep_alive and not head.should_close
+        # An offer to speak another protocol is passed over (RFC 9110 §7.8), but the parser stops at it.
+        self._keep_alive = self._keep_alive and not (head.should_close or head.upgrade or upgraded)
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         self._length = (None if head.chunked else 0) if length is None else int(length)
-        refusal = answers.BAD_REQUEST if upgraded or head.upgrade else self._listener.receiver.check(head, self._length)
+        limits = self._listener.limits
+        if self._held + size > limits.header_bytes and size_of(head) > limits.header_bytes:
+            refusal: Refusal | None = answers.HEADERS_TOO_LARGE
+        else:
+            refusal = self._listener.receiver.check(head, self._length)
         if refusal is None and not body.is_eof():
             refusal = self._expect(head)
         if refusal is not None:
@@ -217,8 +244,8 @@ class Connection(asyncio.Protocol):
             self._complete(body.read_nowait())
         else:
             self._state = _State.BODY
-            self.deadline = self._loop.time() + self._listener.limits.body_s
-            self._continue_body()
+            self.deadline = self._loop.time() + limits.body_s
+            self._continue_body(size)
 
     def _expect(self, head: Any) -> Refusal | None:
         """Answer an expectation (RFC 9110 §10.1.1), now that the head has passed."""
@@ -231,16 +258,21 @@ class Connection(asyncio.Protocol):
             self._transport.write(answers.CONTINUE)
         return None
 
-    def _continue_body(self) -> None:
+    def _continue_body(self, size: int) -> None:
         # Taken out after each read: a body in a million chunks of one byte would cost fifty times its size in there.
-        listener, part = self._listener, self._body.read_nowait()
-        listener.reading_bytes += len(part)
+        part = self._body.read_nowait()
+        self._hold(max(size, len(part)))  # trailers count as well
         self._collected += part
-        if len(self._collected) > listener.limits.body_bytes:
+        if len(self._collected) > self._listener.limits.body_bytes:
             self._refuse(answers.TOO_LARGE)
         elif self._body.is_eof():
             self._complete(bytes(self._collected))
-        elif listener.reading_bytes > listener.limits.reading_bytes:
+        else:
+            self._shed()
+
+    def _shed(self) -> None:
+        """Give up this request if all connections together hold too much."""
+        if self._listener.reading_bytes > self._listener.limits.reading_bytes:
             self._refuse(answers.OVERLOADED)
 
     def _complete(self, body: bytes) -> None:
@@ -251,9 +283,10 @@ class Connection(asyncio.Protocol):
         self._state = _State.WAITING
         try:
             self._listener.receiver.receive(self._head, body, self._client, self._answer)
-        except Exception:
-            self._refuse(answers.UNHANDLED)
-            raise
+        except Exception as error:  # noqa: BLE001  # one webhook that can not be handled ends nothing but its connection
+            self._loop.call_exception_handler({"message": "a webhook could not be handled", "exception": error})
+            if self._state is _State.WAITING:
+                self._refuse(answers.UNHANDLED)
 
     # ----------------------------------------------------------------------------------------------------- the answer
 
@@ -272,7 +305,8 @@ class Connection(asyncio.Protocol):
         listener, head = self._listener, self._head
         listener.receiver.refused(refusal, self._client)
         unread = self._state is not _State.WAITING and not self._body.is_eof()
-        close = refusal.close or unread or head is None or not self._keep_alive or head.version != HttpVersion11
+        ends = head is None or not self._keep_alive or listener.draining or head.version != HttpVersion11
+        close = refusal.close or unread or ends
         self._release()
         if self._transport is not None:
             head_only = head is not None and head.method == "HEAD"
@@ -284,28 +318,29 @@ class Connection(asyncio.Protocol):
         if close:
             self._close()
             return
-        self._state = _State.IDLE
+        alone = self._behind == self._length  # nothing came behind the request
         self._head, self._body = None, EMPTY_PAYLOAD
-        whole = self._length is not None and self._fed == self._head_bytes + self._length
-        self._fed = self._head_bytes = 0
         self.deadline = self._loop.time() + self._listener.limits.keep_alive_s
         assert self._parser is not None
         self._parser.message_consumed()
-        self._resume()
-        if not whole or self._backlog or self._half_closed:
+        if alone and not (self._backlog or self._half_closed or self._choked):
+            self._state = _State.IDLE
+            return
+        self._state = _State.TURN
+        if not self._choked:
             # Not at once: a thousand pipelined refusals would be a thousand calls deep.
             self._loop.call_soon(self._continue)
 
     def _continue(self) -> None:
         """Take up what came behind the last request."""
-        if self._state is not _State.IDLE or self._transport is None:
+        if self._state is not _State.TURN or self._choked or self._transport is None:
             return
-        backlog, self._backlog = self._backlog, b""
-        self._fed = -1  # what the parser still holds is not known, so the next request never counts as whole
-        self._parse(b"")
-        if backlog:
-            self.data_received(backlog)
-        if self._half_closed and self.timed:
+        self._state = _State.IDLE
+        self._clean, self._behind = False, -1
+        self._parse(b"", _SLICE)
+        self._pump()
+        ended = _READING if self._half_closed else () if self._keep_alive else (_State.IDLE,)
+        if self._state in ended:
             self._transport.close()
 
     def _close(self) -> None:
@@ -314,7 +349,10 @@ class Connection(asyncio.Protocol):
         assert transport is not None
         self._state = _State.CLOSING
         self.deadline = self._loop.time() + _LINGER_S
-        self._collected = bytearray()
+        self._drop_backlog()
+        if self._half_closed:
+            transport.close()
+            return
         if transport.can_write_eof():
             transport.write_eof()
         self._resume()
@@ -324,10 +362,32 @@ class Connection(asyncio.Protocol):
         if self._swallowed > _LINGER_BYTES and self._transport is not None:
             self._transport.abort()
 
+    # ------------------------------------------------------------------------------------------ what is held, and flow
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self._listener.reading_bytes += size
+
     def _release(self) -> None:
-        if self._collected:
-            self._listener.reading_bytes -= len(self._collected)
+        if self._held:
+            self._listener.reading_bytes -= self._held
+            self._held = 0
             self._collected = bytearray()
+
+    def _pump(self) -> None:
+        """Give the parser what it was not given yet, slice by slice, until it has a request."""
+        while self._backlog and self._state in _READING:
+            piece, self._backlog = self._backlog[:_SLICE], self._backlog[_SLICE:]
+            self._listener.reading_bytes -= len(piece)
+            self._feed(piece)
+        if self._backlog:
+            self._pause()  # the socket keeps the rest
+        else:
+            self._resume()
+
+    def _drop_backlog(self) -> None:
+        self._listener.reading_bytes -= len(self._backlog)
+        self._backlog = b""
 
     def _pause(self) -> None:
         if not self._paused and self._transport is not None:
@@ -335,6 +395,6 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._paused and self._transport is not None:
+        if self._paused and not self._backlog and not self._choked and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
