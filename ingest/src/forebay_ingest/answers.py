@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 
+from forebay.errors import SpecError
 from forebay.settings import Answer
+
+# Headers that frame an answer or that we add to each.
+_OWN = frozenset(("connection", "content-length", "date", "keep-alive", "trailer", "transfer-encoding", "x-forebay-id"))
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -50,13 +54,16 @@ BROKER_REFUSALS = {
 
 
 class Answers:
-    """Makes answers; `tick` must be called about once a second to keep the date right (RFC 9110 §6.6.1)."""
+    """Makes answers; `tick` must be called about once a second to keep the date right (RFC 9110 §6.6.1).
+
+    Raises SpecError for headers of the accepted answer that would break it.
+    """
 
     def __init__(self, accepted: Answer, *, retry_after_s: int, allow: tuple[str, ...]) -> None:
         self._retry_after = f"Retry-After: {retry_after_s}\r\n"
         self._allow = f"Allow: {', '.join(allow)}\r\n"
-        self._body = accepted.body.encode()
-        self._head = _accepted_head(accepted, len(self._body))
+        self._body = b"" if accepted.status == HTTPStatus.NO_CONTENT else accepted.body.encode()
+        self._head = _status_line(accepted.status) + _accepted_head(accepted, len(self._body))
         self._date = ""
         self._before_id = b""
         self.tick(time.time())
@@ -93,12 +100,21 @@ class Answers:
         return head.encode() if head_only else head.encode() + body
 
 
+def _status_line(status: int) -> str:
+    # A status without a registered phrase (299) has none; the space before it stays (RFC 9112 §4).
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+    return f"HTTP/1.1 {status} {phrase}\r\n"
+
+
 def _accepted_head(accepted: Answer, length: int) -> str:
-    phrase = HTTPStatus(accepted.status).phrase
-    lines = [f"HTTP/1.1 {accepted.status} {phrase}"]
-    if accepted.status != HTTPStatus.NO_CONTENT:  # RFC 9110 §8.6: no Content-Length in a 204
-        lines.append(f"Content-Length: {length}")
+    headers = list(accepted.headers)
     if length:
-        lines.append(f"Content-Type: {accepted.content_type}")
-    lines += [f"{name}: {value}" for name, value in accepted.headers]
-    return "\r\n".join(lines) + "\r\n"
+        headers.insert(0, ("Content-Type", accepted.content_type))
+    for name, value in headers:
+        if name.lower() in _OWN:
+            raise SpecError(f"answer.headers: {name} is written by the endpoint itself; leave it out")
+        if not (name + value).isprintable() or not (name + value).isascii():
+            raise SpecError(f"answer: header {name} takes printable ASCII text on one line")
+    if accepted.status != HTTPStatus.NO_CONTENT:  # RFC 9110 §8.6: no Content-Length in a 204
+        headers.insert(0, ("Content-Length", str(length)))
+    return "".join(f"{name}: {value}\r\n" for name, value in headers)
