@@ -6,13 +6,14 @@ with CI=true they fail.
 """
 
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from forebay.errors import Unavailable
-from forebay_cli.rabbitmq import PrivateBroker
 from tests.support.brokers import NEWEST, SUITES, Brokers, VirtualHost, virtual_host
 
 BROKERS = pytest.StashKey[Brokers]()
@@ -22,9 +23,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[BROKERS] = Brokers()
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if _releases(item):
+        if _release(item):
             item.add_marker("broker")
 
 
@@ -33,11 +35,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     brokers = session.config.stash[BROKERS]
     if session.config.option.collectonly:
         return
-    for release in sorted({release for item in session.items for release in _releases(item)}):
-        try:
+    for release in sorted({release for item in session.items if (release := _release(item))}):
+        with suppress(Unavailable):  # the tests that need it will say so
             brokers.root(release)
-        except Unavailable:
-            continue  # the tests that need it will say so
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -45,14 +45,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"NOT RUN: the tests on RabbitMQ {release}: {reason}", red=True, bold=True)
 
 
-def _releases(item: pytest.Item) -> Iterable[str]:
-    """The RabbitMQ releases that this test will ask for."""
-    if not isinstance(item, pytest.Function):
-        return
-    if "newest_broker" in item.fixturenames:
-        yield NEWEST
-    if "release" in item.fixturenames:
-        yield str(item.callspec.params["release"])
+def _release(item: pytest.Item) -> str | None:
+    """The RabbitMQ release that this test will ask for, if any."""
+    if not isinstance(item, pytest.Function) or "brokers" not in item.fixturenames:
+        return None
+    return str(item.callspec.params["release"]) if "release" in item.fixturenames else NEWEST
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -68,9 +65,11 @@ def release(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def _server(brokers: Brokers, release: str) -> PrivateBroker:
+@contextmanager
+def _honestly(release: str) -> Iterator[None]:
+    """What can not be had is a failure where everything must run, and a loud skip elsewhere."""
     try:
-        return await brokers.get(release)
+        yield
     except Unavailable as error:
         if os.environ.get("CI") == "true":
             pytest.fail(f"RabbitMQ {release} could not be had: {error}")
@@ -80,12 +79,23 @@ async def _server(brokers: Brokers, release: str) -> PrivateBroker:
 @pytest.fixture
 async def broker(brokers: Brokers, release: str) -> AsyncIterator[VirtualHost]:
     """A fresh virtual host, on each release in turn."""
-    async with virtual_host(await _server(brokers, release)) as host:
+    with _honestly(release):
+        server = await brokers.get(release)
+    async with virtual_host(server) as host:
         yield host
 
 
 @pytest.fixture
 async def newest_broker(brokers: Brokers) -> AsyncIterator[VirtualHost]:
     """A fresh virtual host on the newest release."""
-    async with virtual_host(await _server(brokers, NEWEST)) as host:
+    with _honestly(NEWEST):
+        server = await brokers.get(NEWEST)
+    async with virtual_host(server) as host:
         yield host
+
+
+@pytest.fixture
+def newest_root(brokers: Brokers) -> Path | None:
+    """What `PrivateBroker(root=…)` takes to run the newest release."""
+    with _honestly(NEWEST):
+        return brokers.root(NEWEST)

@@ -17,7 +17,7 @@ from forebay.management import Management
 from forebay_cli import distribution
 from forebay_cli.distribution import version_in
 from forebay_cli.rabbitmq import PrivateBroker, private_broker
-from tests.support.brokers import NEWEST, Brokers, VirtualHost
+from tests.support.brokers import NEWEST, VirtualHost
 from tests.support.processes import alive, arguments_of, descendants, listening_addresses, name_of
 from tests.support.waiting import eventually
 
@@ -119,17 +119,17 @@ async def test_memory_alarms_can_be_raised_and_cleared(newest_broker: VirtualHos
 
 
 async def test_a_stop_in_order_leaves_no_process_and_a_folder_to_start_again_from(
-    brokers: Brokers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    newest_root: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("NODENAME", "CONFIG_FILE", "NODE_PORT", "MNESIA_BASE", "SERVER_ADDITIONAL_ERL_ARGS"):
         monkeypatch.setenv(f"RABBITMQ_{name}", "of-another-broker")
-    async with private_broker(tmp_path, root=brokers.root(NEWEST)) as broker:
+    async with private_broker(tmp_path, root=newest_root) as broker:
         family = family_of(broker)
         async with broker.management() as management:
             await management.put("vhosts/kept")
     assert broker.pid is None
     await all_gone(family)
-    again = PrivateBroker(tmp_path, root=brokers.root(NEWEST))
+    again = PrivateBroker(tmp_path, root=newest_root)
     assert again.uri() == broker.uri()
     await again.start()
     try:
@@ -141,9 +141,9 @@ async def test_a_stop_in_order_leaves_no_process_and_a_folder_to_start_again_fro
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 async def test_it_ends_with_its_owner_however_that_ends(
-    brokers: Brokers, tmp_path: Path, number: signal.Signals
+    newest_root: Path | None, tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [sys.executable, "-c", OWNER, str(tmp_path), str(brokers.root(NEWEST) or "")]
+    command = [sys.executable, "-c", OWNER, str(tmp_path), str(newest_root or "")]
     with subprocess.Popen(  # noqa: ASYNC220 - the fork takes a millisecond
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as owner:
@@ -155,8 +155,8 @@ async def test_it_ends_with_its_owner_however_that_ends(
         await all_gone(family)
 
 
-async def test_it_ends_when_its_owner_is_interrupted_while_it_starts(brokers: Brokers, tmp_path: Path) -> None:
-    broker = PrivateBroker(tmp_path, root=brokers.root(NEWEST))
+async def test_it_ends_when_its_owner_is_interrupted_while_it_starts(newest_root: Path | None, tmp_path: Path) -> None:
+    broker = PrivateBroker(tmp_path, root=newest_root)
     starting = asyncio.create_task(broker.start())
 
     async def launched() -> bool:
@@ -170,16 +170,43 @@ async def test_it_ends_when_its_owner_is_interrupted_while_it_starts(brokers: Br
     await all_gone(family)
 
 
-async def test_a_port_that_is_taken_fails_the_start_and_says_where_the_log_is(brokers: Brokers, tmp_path: Path) -> None:
-    broker = PrivateBroker(tmp_path, root=brokers.root(NEWEST))
-    log = re.escape(str(broker.log))
-    with socket.create_server(("127.0.0.1", broker.amqp_port)), pytest.raises(Unavailable, match=log):
+async def test_a_port_that_is_taken_fails_the_start_at_once(newest_root: Path | None, tmp_path: Path) -> None:
+    broker = PrivateBroker(tmp_path, root=newest_root)
+    with (
+        socket.create_server(("127.0.0.1", broker.amqp_port)),
+        pytest.raises(Unavailable, match=rf"port {broker.amqp_port} .*does another broker run in {tmp_path}"),
+    ):
         await broker.start()
-    assert broker.pid is None
+    assert not broker.running
 
 
-async def test_a_start_that_takes_too_long_is_given_up(brokers: Brokers, tmp_path: Path) -> None:
-    broker = PrivateBroker(tmp_path, root=brokers.root(NEWEST))
+async def test_a_start_that_fails_says_where_the_log_is(newest_root: Path | None, tmp_path: Path) -> None:
+    broker = PrivateBroker(tmp_path, root=newest_root)
+    (tmp_path / "advanced.config").write_text("no Erlang term")
+    with pytest.raises(Unavailable, match=re.escape(str(broker.log))):
+        await broker.start()
+    assert not broker.running
+
+
+async def test_one_that_died_by_itself_starts_again(newest_root: Path | None, tmp_path: Path) -> None:
+    broker = PrivateBroker(tmp_path, root=newest_root)
+    await broker.start()
+    try:
+        assert broker.pid is not None
+        os.kill(broker.pid, signal.SIGKILL)
+
+        async def noticed() -> bool:
+            return not broker.running
+
+        await eventually(noticed)
+        await broker.start()
+        assert broker.running
+    finally:
+        await broker.kill()
+
+
+async def test_a_start_that_takes_too_long_is_given_up(newest_root: Path | None, tmp_path: Path) -> None:
+    broker = PrivateBroker(tmp_path, root=newest_root)
     begun = time.monotonic()
     with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
         await broker.start(timeout_s=0.2)

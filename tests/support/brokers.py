@@ -43,7 +43,7 @@ class VirtualHost:
 class Brokers:
     """One broker per release for the whole run."""
 
-    running: dict[str, PrivateBroker] = field(default_factory=dict)
+    known: dict[str, PrivateBroker] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)  # release -> why it can not be had
 
     def root(self, release: str) -> Path | None:
@@ -59,18 +59,20 @@ class Brokers:
             raise
 
     async def get(self, release: str) -> PrivateBroker:
-        if release not in self.running:
+        """Started if it has not been, or if a test has left it dead."""
+        if release not in self.known:
+            root = self.root(release)
             folder = Path(tempfile.mkdtemp(prefix=f"forebay-tests-{release}-"))
-            broker = PrivateBroker(folder, root=self.root(release))
-            await broker.start()
-            self.running[release] = broker
-        return self.running[release]
+            self.known[release] = PrivateBroker(folder, root=root)
+        if not self.known[release].running:
+            await self.known[release].start()
+        return self.known[release]
 
     async def stop(self) -> None:
-        for broker in self.running.values():
+        for broker in self.known.values():
             await broker.kill()
             shutil.rmtree(broker.folder)
-        self.running.clear()
+        self.known.clear()
 
 
 @asynccontextmanager

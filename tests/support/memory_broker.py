@@ -48,9 +48,12 @@ class Delivered:
             del self.broker.unacknowledged[self.tag]
 
     def reject(self, *, requeue: bool = True) -> None:
-        assert requeue
         if not self.stale:
-            self.broker.requeue(self.broker.unacknowledged.pop(self.tag))
+            message = self.broker.unacknowledged.pop(self.tag)
+            if requeue:
+                self.broker.requeue(message)
+            else:
+                self.broker.dead_lettered.append(message.sent)
 
 
 @dataclass(slots=True)
@@ -61,6 +64,7 @@ class Broker:
     queues: dict[str, list[AmqpMessage]] = field(default_factory=lambda: defaultdict(list))
     unacknowledged: dict[int, Delivered] = field(default_factory=dict)
     handed_back: list[str] = field(default_factory=list)
+    dead_lettered: list[AmqpMessage] = field(default_factory=list)  # by the broker itself
     channel: int = 1
     _tags: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

@@ -91,10 +91,17 @@ class PrivateBroker:
         """A session of the administrator with the management API; to be entered with `async with`."""
         return Management(self.management_url, self.username, self.password, timeout_s=timeout_s)
 
+    @property
+    def running(self) -> bool:
+        """Whether it has been started, and has not been stopped or died since."""
+        return self._keeper is not None and self._keeper.poll() is None
+
     async def start(self, *, timeout_s: float = START_S) -> None:
         """Start, and return when AMQP and the management API answer. Raises Unavailable if they do not in time."""
-        if self._keeper is not None:
+        if self.running:
             raise RuntimeError("the broker runs already")
+        await self._end(signal.SIGKILL)  # what is left of one that died by itself
+        _require_free(self._identity, self.folder)
         with self.log.open("ab") as log:
             environment = _environment(self._identity, self._inside)
             self._keeper = _keep(start_command(self.folder, self.root), self._grace_s, environment, log)
@@ -113,7 +120,7 @@ class PrivateBroker:
         await self._end(signal.SIGTERM)
 
     async def kill(self) -> None:
-        """SIGKILL, as a crash. What it had confirmed on durable queues is there after the next start."""
+        """SIGKILL, as a crash. What it had confirmed is there after the next start (see Management.declare)."""
         await self._end(signal.SIGKILL)
 
     async def restart(self) -> None:
@@ -167,7 +174,7 @@ class PrivateBroker:
 
     def _signal(self, number: signal.Signals) -> None:
         # The keeper reaps it, so the process id is its own for as long as the keeper lives.
-        if self.pid and self._keeper is not None and self._keeper.poll() is None:
+        if self.pid and self.running:
             os.kill(self.pid, number)
 
     async def _end(self, number: signal.Signals) -> None:
@@ -191,17 +198,27 @@ async def private_broker(folder: Path | None = None, *, root: Path | None = None
 
     Raises Unavailable, with the remedy, if this machine has no RabbitMQ or it does not start.
     """
-    place = folder or Path(tempfile.mkdtemp(prefix="forebay-rabbitmq-"))
-    broker = PrivateBroker(place, root=root)
+    if folder is None:
+        async with _passing_broker(root) as broker:
+            yield broker
+        return
+    broker = PrivateBroker(folder, root=root)
+    await broker.start()
     try:
-        await broker.start()
         yield broker
     finally:
-        if folder is None:
-            await broker.kill()  # an orderly stop takes seconds, and saves what is thrown away
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            await broker.stop()
+        await broker.stop()
+
+
+@asynccontextmanager
+async def _passing_broker(root: Path | None) -> AsyncIterator[PrivateBroker]:
+    broker = PrivateBroker(Path(tempfile.mkdtemp(prefix="forebay-rabbitmq-")), root=root)
+    await broker.start()  # if this fails the folder stays, for its log
+    try:
+        yield broker
+    finally:
+        await broker.kill()  # an orderly stop takes seconds, and saves what is thrown away
+        shutil.rmtree(broker.folder, ignore_errors=True)
 
 
 def _keep(command: list[str], grace_s: float, environment: dict[str, str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
@@ -287,6 +304,15 @@ def _environment(identity: Identity, folder: Path) -> dict[str, str]:
     }
 
 
+def _require_free(identity: Identity, folder: Path) -> None:
+    """Raise Unavailable if somebody listens where the broker will: clearer than what it says itself, and sooner."""
+    for port in (identity.distribution_port, identity.amqp_port, identity.management_port):
+        if not _is_free(port):
+            raise Unavailable(
+                f"port {port} of 127.0.0.1 is taken: does another broker run in {folder}? If not, delete the folder"
+            )
+
+
 def _no_epmd(identity: Identity) -> str:
     """With a distribution port that both sides know, nobody needs the port mapper, a daemon that would outlive us."""
     return f"-start_epmd false -erl_epmd_port {identity.distribution_port}"
@@ -298,13 +324,19 @@ def _free_ports(count: int) -> list[int]:
     One of the latter would, while the broker is down, sooner or later be given to a client that is trying to reach that
     very port, which then talks to itself.
     """
-    ports: list[int] = []
+    ports: set[int] = set()
     while len(ports) < count:
         port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        ports.append(port)
-    return ports
+        if _is_free(port):
+            ports.add(port)
+    return list(ports)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are winding down do not count
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

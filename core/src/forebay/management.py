@@ -64,7 +64,7 @@ class Management:
     """
 
     def __init__(self, url: str, username: str, password: str, *, timeout_s: float = 10.0) -> None:
-        self._api = str(URL(url).with_user(None).with_path("/api/"))
+        self._api = str(URL(url).with_user(None) / "api/")  # a path prefix of the API is part of its URL
         self._username = username
         self._headers = {"Authorization": aiohttp.encode_basic_auth(username, password)}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
