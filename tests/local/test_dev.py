@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 from collections.abc import AsyncIterator
@@ -84,6 +83,11 @@ def ids(target: Destination) -> set[str | None]:
     return {request.header("x-forebay-id") for request in target.requests}
 
 
+def leftovers(folder: Path) -> list[Path]:
+    """Temporary folders that nobody took away."""
+    return list(folder.glob("forebay-*"))
+
+
 needs_rabbitmq = pytest.mark.skipif(machine_version() is None, reason="this machine has no rabbitmq-server")
 
 
@@ -125,7 +129,7 @@ async def test_the_main_job_from_a_terminal_and_nothing_is_left_behind(tmp_path:
     assert {path.name for path in (tmp_path / "state" / "payments.github").iterdir()} == {
         "dev.lock", "logs", "secrets", "source.json",
     }  # fmt: skip
-    assert not [name for name in os.listdir(tmp_path) if name.startswith("forebay-")]
+    assert leftovers(tmp_path) == []
 
 
 @needs_rabbitmq

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 from forebay.amqp.consumer import Consumer, Message
 from forebay.amqp.link import Link, resolve
@@ -84,6 +85,7 @@ class _Page:
         self.places = places
         self.held = 0  # letters that were passed on and not settled
         self._queue = queue
+        self._closed = ""  # what the broker said when it closed the channel
         self._arrived: asyncio.Queue[Message] = asyncio.Queue()
         self.consumer = Consumer(
             lambda: url, name="forebay dlq", queue=queue, prefetch=places, on_message=self._arrived.put_nowait
@@ -95,6 +97,8 @@ class _Page:
         work = asyncio.create_task(self.consumer.run())
         try:
             await connected(self.consumer.link)
+            if (channel := self.consumer.link.channel) is not None:
+                channel.add_on_close_callback(self._on_close)
             yield
         finally:
             work.cancel()
@@ -129,15 +133,19 @@ class _Page:
         message.ack()
         self.held -= 1
 
+    def _on_close(self, _channel: Any, error: BaseException) -> None:
+        self._closed = str(error)
+
     def _check(self) -> None:
         """A lost connection has given back everything: what would come now are the same letters again."""
         link = self.consumer.link
         if link.up and self.consumer.generation == 1:
             return
-        reason = link.error or "it was lost"
-        if "404" in reason:
+        if "404" in self._closed:
             raise Rejected(f"the broker has no queue {self._queue}; check --source and the virtual host of --broker")
-        raise Unavailable(f"the connection to the broker ended ({reason}); run it again for the rest")
+        raise Unavailable(
+            f"the connection to the broker ended ({link.error or self._closed or 'it was lost'}); run it again for the rest"
+        )
 
 
 async def connected(link: Link) -> None:
