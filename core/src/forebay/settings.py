@@ -6,7 +6,9 @@ secret ever stands in these settings, in the environment or in an argument: only
 """
 
 import json
+import math
 import os
+import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -216,7 +218,7 @@ def runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
     faults += [
         f"{name} is {value!r}; it takes HOST:PORT"
         for name in ("FOREBAY_LISTEN", "FOREBAY_ADMIN_LISTEN")
-        if (value := environ.get(name)) and not value.rpartition(":")[2].isdigit()
+        if (value := environ.get(name)) and not _ADDRESS.fullmatch(value)
     ]
     if faults:
         raise SpecError("; ".join(faults))
@@ -225,6 +227,8 @@ def runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
     return Runtime(**given, **paths)  # type: ignore[arg-type]  # the two dicts hold what their fields take
 
 
+_PORT = r"[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_ADDRESS = re.compile(rf"(\[[0-9a-fA-F:.]*\]|[A-Za-z0-9._-]{{0,253}}):({_PORT})")
 _CHOICES = {
     "FOREBAY_LOG_FORMAT": ("json", "text"),
     "FOREBAY_LOG_LEVEL": ("debug", "info", "warning", "error"),
@@ -355,11 +359,22 @@ def _read_literal(kind: Any, data: Any, path: str, faults: list[str]) -> Any:
 
 
 def _read_scalar(kind: Any, data: Any, path: str, faults: list[str]) -> Any:
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+    if kind is float and isinstance(data, (int, float)) and not isinstance(data, bool):
+        return _finite(data, path, faults)
     if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
         faults.append(f"{path} is {_named(data)}, not {kind.__name__}")
     return data
+
+
+def _finite(data: float, path: str, faults: list[str]) -> float:
+    """A number that can be waited for; Python's JSON reads NaN, Infinity and integers beyond all floats too."""
+    try:
+        value = float(data)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value):
+        faults.append(f"{path} is not a finite number")
+    return value
 
 
 def _named(data: Any) -> str:
