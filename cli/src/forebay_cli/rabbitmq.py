@@ -28,7 +28,7 @@ from forebay_cli.distribution import INSIDE, PATH, beside, server, start_command
 
 NODE = "forebay@localhost"
 START_S = 60.0  # a loaded machine takes long; an idle one three to five seconds
-_KEEPER = Path(__file__).with_name("keeper.py")
+_KEEPER = Path(__file__).resolve().with_name("keeper.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class PrivateBroker:
         _require_free(self._identity, self.folder)
         with self.log.open("ab") as log:
             environment = _environment(self._identity, self._inside)
-            self._keeper = _keep(start_command(self.folder, self.root), self._grace_s, environment, log)
+            self._keeper = _keep(start_command(self.folder, self.root), self._grace_s, environment, self.folder, log)
         try:
             self.pid = int(await asyncio.to_thread(_stdout(self._keeper).readline) or 0)
             await asyncio.wait_for(self._ready(), timeout_s)
@@ -221,11 +221,14 @@ async def _passing_broker(root: Path | None) -> AsyncIterator[PrivateBroker]:
         shutil.rmtree(broker.folder, ignore_errors=True)
 
 
-def _keep(command: list[str], grace_s: float, environment: dict[str, str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+def _keep(
+    command: list[str], grace_s: float, environment: dict[str, str], folder: Path, log: IO[bytes]
+) -> "subprocess.Popen[bytes]":
     """Start the command under a keeper that ends it when the pipe we hold closes. The first line it prints is the pid."""
     return subprocess.Popen(  # noqa: S603 - our own command line
         [sys.executable, "-I", "-S", str(_KEEPER), str(grace_s), *command],
         env=environment,
+        cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
@@ -252,7 +255,7 @@ def _prepare(folder: Path) -> Identity:
         username="forebay-admin",
         password=secrets.token_urlsafe(24),
     )
-    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data").mkdir(mode=0o700, exist_ok=True)  # the folder itself may have been there, open to others
     (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
     _write_private(folder / "advanced.config", _configuration(identity))
     _write_private(folder / ".erlang.cookie", secrets.token_hex(16))

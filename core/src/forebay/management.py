@@ -137,7 +137,7 @@ class Management:
         try:
             async with self._session.request(method, url, json=body) as answer:
                 text = await answer.text()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
             raise Unavailable(
                 f"RabbitMQ's management API at {self._api} can not be reached: {_cause(error)}"
             ) from error
