@@ -53,8 +53,9 @@ def _release(item: pytest.Item) -> str | None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def brokers(pytestconfig: pytest.Config) -> AsyncIterator[Brokers]:
+async def brokers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Brokers]:
     brokers = pytestconfig.stash[BROKERS]
+    brokers.folder = tmp_path_factory.mktemp("brokers")
     yield brokers
     await brokers.stop()
 

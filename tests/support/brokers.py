@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -43,6 +42,7 @@ class VirtualHost:
 class Brokers:
     """One broker per release for the whole run."""
 
+    folder: Path = Path()  # for their data
     known: dict[str, PrivateBroker] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)  # release -> why it can not be had
 
@@ -62,8 +62,7 @@ class Brokers:
         """Started if it has not been, or if a test has left it dead."""
         if release not in self.known:
             root = self.root(release)
-            folder = Path(tempfile.mkdtemp(prefix=f"forebay-tests-{release}-"))
-            self.known[release] = PrivateBroker(folder, root=root)
+            self.known[release] = PrivateBroker(self.folder / release, root=root)
         if not self.known[release].running:
             await self.known[release].start()
         return self.known[release]
