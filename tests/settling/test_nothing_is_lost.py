@@ -155,7 +155,9 @@ class Machine(RuleBasedStateMachine):
         self.publishing("works")
         self.the_worker_is_killed()
         self.outcome = Delivered(200)
+        rounds = itertools.count()
         while self.broker.queues[QUEUE] or self.running or self.broker.queues.get("delay"):
+            assert next(rounds) < 1000, "the webhooks go round and round"
             self.broker.end_delays(QUEUE)
             if self.broker.queues[QUEUE]:
                 self.running.append(self.worker._guarded(0, self.broker.deliver(QUEUE)))
@@ -186,7 +188,7 @@ def test_nothing_is_lost_wherever_the_worker_is_stopped() -> None:
 class AcknowledgesFirst(Settler):
     """A worker with the oldest fault of its kind: it acknowledges, then publishes."""
 
-    async def _confirmed(self, message: Any, exchange: str, key: str, successor: AmqpMessage) -> bool:
+    async def _confirmed(self, message: Any, exchange: str, key: str, successor: AmqpMessage, **_: Any) -> bool:
         message.ack()
         await self.publisher.publish(exchange, key, successor)
         return True
@@ -195,7 +197,7 @@ class AcknowledgesFirst(Settler):
 class AcknowledgesAnyway(Settler):
     """A worker that acknowledges although the publish failed."""
 
-    async def _confirmed(self, message: Any, exchange: str, key: str, successor: AmqpMessage) -> bool:
+    async def _confirmed(self, message: Any, exchange: str, key: str, successor: AmqpMessage, **_: Any) -> bool:
         try:
             await self.publisher.publish(exchange, key, successor)
         finally:

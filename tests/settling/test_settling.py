@@ -135,6 +135,14 @@ async def test_a_message_that_is_no_envelope_is_buried_as_it_is(case: Case) -> N
     assert not {"x-death", "x-delivery-count"} & set(dead.headers)
 
 
+async def test_what_is_no_envelope_and_can_not_be_published_is_left_to_the_broker_to_bury(case: Case) -> None:
+    case.publisher.errors = [Unavailable("down"), Rejected("headers of 131100 bytes do not fit into a frame")]
+    sent = AmqpMessage(message_id="huge", timestamp=0, content_type=None, headers={}, body=b"")
+    assert await case.settler.bury_undecodable(case.message(sent), "header forebay-envelope is missing")
+    assert case.broker.dead_lettered == [sent]
+    assert case.broker.everywhere() == set()
+
+
 def test_what_the_broker_wrote_about_a_message_is_not_written_to_the_next_queue() -> None:
     broker = Broker()
     broker.queues["q"].append(

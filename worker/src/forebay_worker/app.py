@@ -15,12 +15,14 @@ from forebay.errors import SpecError
 from forebay.settings import Runtime, WorkerSettings, load
 from forebay.telemetry import Log
 from forebay.topology import Names
+from forebay.tracing import from_environment
 from forebay_worker import handler, retry
 from forebay_worker.consume import Consumption
 from forebay_worker.deliver import HttpDelivery
 from forebay_worker.measures import Measures
 from forebay_worker.outcome import Outcome
 from forebay_worker.settle import Settler
+from forebay_worker.traced import traced
 from forebay_worker.witness import WorkerWitness
 
 SETTINGS_FILE = "config/worker.json"
@@ -59,7 +61,9 @@ class Worker:
         witness = WorkerWitness(self._measures, log, source=settings.source, queue=settings.queue)
         self._publisher = Publisher(self._broker_url, name=f"forebay-worker {settings.source} publisher")
         settler = Settler(publisher=self._publisher, names=names, queue=settings.queue, unsettled=witness.unsettled)
-        self._consumption = Consumption(self._delivery, settler, policy, witness, concurrency=settings.concurrency)
+        tracing = from_environment("forebay-worker")
+        deliver = traced(self._delivery, tracing, names.queue(settings.queue)) if tracing else self._delivery
+        self._consumption = Consumption(deliver, settler, policy, witness, concurrency=settings.concurrency)
         self._consumer = Consumer(
             self._broker_url,
             name=f"forebay-worker {settings.source}",

@@ -77,18 +77,26 @@ class Settler:
 
     async def bury_undecodable(self, message: Message, error: str) -> bool:
         """Dead-letter a message that is no envelope, its bytes and headers as they are."""
-        return await self._confirmed(
-            message, self.names.exchange, self.names.dead, undecodable(message, error, now_ms())
-        )
+        buried = undecodable(message, error, now_ms())
+        return await self._confirmed(message, self.names.exchange, self.names.dead, buried, whole=False)
 
-    async def _confirmed(self, message: Message, exchange: str, key: str, successor: AmqpMessage) -> bool:
-        """Publish until the broker has confirmed the successor; only then acknowledge the message."""
+    async def _confirmed(
+        self, message: Message, exchange: str, key: str, successor: AmqpMessage, *, whole: bool = True
+    ) -> bool:
+        """Publish until the broker has confirmed the successor; only then acknowledge the message.
+
+        A successor that is not `whole` may be impossible to publish (headers beyond a frame, when our own are added):
+        then the broker dead-letters the message itself, without our reason.
+        """
         until, pause = time.monotonic() + HOLD, FIRST_PAUSE
         while True:
             try:
                 await self.publisher.publish(exchange, key, successor)
             except (Unavailable, Busy, Rejected) as error:
                 self.unsettled(error)
+                if isinstance(error, Rejected) and not whole:
+                    message.reject(requeue=False)
+                    return True
             else:
                 message.ack()
                 return True
