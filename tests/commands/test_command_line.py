@@ -71,6 +71,7 @@ def test_without_a_command_help_is_shown_and_it_counts_as_bad_usage(capsys: Capt
         ["completion", "tcsh"],
         ["send", "--header", "no colon", "-f", "examples/github", "--url", "http://127.0.0.1:1"],
         ["send", "--secret", "half", "-f", "examples/github", "--url", "http://127.0.0.1:1"],
+        ["send", "-f", "examples/github", "--url", "hooks.example"],
         ["dlq", "list", "--broker", "http://not-amqp"],
         ["dlq", "list", "--broker", "amqp://localhost"],
         ["dlq", "list", "--broker", "amqp://localhost", "--source", "a/b", "--since", "yesterday"],

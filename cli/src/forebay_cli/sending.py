@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import aiohttp
+from yarl import URL
 
 from forebay_cli.sampling import Sample
 
@@ -84,7 +86,8 @@ class _Pace:
 async def _post(session: aiohttp.ClientSession, url: str, sample: Sample, tally: Tally) -> None:
     began = time.monotonic()
     try:
-        async with session.post(url, data=sample.body, headers=sample.headers) as answer:
+        # As it is written: a query's %2F must not become a slash.
+        async with session.post(URL(url, encoded=True), data=sample.body, headers=sample.headers) as answer:
             text = await answer.text(errors="replace")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         tally.errors["no answer in time" if isinstance(error, TimeoutError) else _cause(error)] += 1
@@ -104,5 +107,5 @@ def _explanation(text: str) -> str:
 
 
 def _cause(error: Exception) -> str:
-    inner = getattr(error, "os_error", None)
-    return (getattr(inner, "strerror", None) or str(error) or type(error).__name__)[:200]
+    number = getattr(getattr(error, "os_error", error), "errno", None)
+    return (os.strerror(number) if number else str(error) or type(error).__name__)[:200]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -76,7 +77,7 @@ def command(
     Exits with 1 if any is not accepted.
     """
     about = given(files, secrets, source_key) if files else noted(home, secrets, source_key)
-    target = url or _running_url(home, about)
+    target = _checked(url) if url else _running_url(home, about)
     sampler = _sampler(home, about, event, data, headers)
     if as_curl:
         click.echo(curl(target, sampler.sample(moment(1))))
@@ -109,6 +110,13 @@ async def _send(url: str, sampler: Sampler, amount: Amount) -> Tally:
             rate=amount.rate,
             sent=lambda: progress.advance(task),
         )
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SpecError(f"--url {url!r} is no URL; write http://HOST:PORT/PATH")
+    return url
 
 
 def _running_url(home: Home, about: Given) -> str:

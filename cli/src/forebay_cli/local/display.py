@@ -51,6 +51,8 @@ class Display:
 
     def started(self, run: LocalRun, there: RunBroker, made: Iterable[Path], secrets: Secrets) -> None:
         self._started = True
+        if self._live is not None:
+            self._status("")
         source = run.source
         rows = {
             "endpoint": run.url,
