@@ -83,6 +83,7 @@ def account(ledger: Ledger, returns: Sequence[Return] = ()) -> dict[str, Any]:
         "first_2xx_after_broker_s": first_2xx(ledger, returns),
         "refused": sum(ledger.refused.values()),
         "refused_by_status": {str(status): count for status, count in sorted(ledger.refused.items())},
+        "refused_by_cause": dict(sorted(ledger.causes.items())),
         "refused_for_good": sum(n for status, n in ledger.refused.items() if not invites_retry(status)),
         "refused_without_retry_after": ledger.impolite,
         "refused_and_delivered": totals["refused and delivered"],

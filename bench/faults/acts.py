@@ -8,8 +8,10 @@ from random import Random
 from urllib.parse import quote
 
 from bench.faults.destination import Mood
+from bench.faults.ledger import Answer
 from bench.faults.stand import VHOST, Stand
 from bench.faults.toxiproxy import Toxiproxy
+from forebay.errors import Unavailable
 from forebay.management import Management
 from forebay.topology import DEFAULT_QUEUE
 from forebay_cli.local.run import Component
@@ -58,9 +60,14 @@ class Proxied:
 # ---------------------------------------------------------------------------------------------------- nothing and kills
 
 
-async def calm(_: Cast) -> None:
-    """Nothing."""
+async def calm(cast: Cast) -> None:
+    """Nothing. Raises Unavailable if even so nothing is accepted: then there is nothing to break."""
+    ledger = cast.stand.ledger
+    before = ledger.answers[Answer.ACKED]
     await asyncio.sleep(4)
+    if ledger.answers[Answer.ACKED] == before:
+        causes = ", ".join(ledger.causes) or "no answer"
+        raise Unavailable(f"nothing is accepted in the calm ({causes}); the logs are in {cast.stand.folder}")
 
 
 async def storm(cast: Cast) -> None:

@@ -53,6 +53,7 @@ class Ledger:
         self.windows: list[Window] = []
         self.answers: Counter[Answer] = Counter()
         self.refused: Counter[int] = Counter()  # by status
+        self.causes: Counter[str] = Counter()  # of refusals, as the problem document names them
         self.unknown: Counter[str] = Counter()  # by what happened
         self.impolite = 0  # refusals for our own reasons without Retry-After
         self.unreachable = 0  # times that a sender found nobody to connect to
@@ -101,8 +102,9 @@ class Ledger:
         self.newest_ack = max(self.newest_ack, self._sent[number])
         self._name(number, event_id)
 
-    def refuse(self, number: int, now: float, status: int, *, retry_after: bool) -> None:
+    def refuse(self, number: int, now: float, status: int, cause: str, *, retry_after: bool) -> None:
         self._settle(number, now, Answer.REFUSED)
+        self.causes[cause] += 1
         self.refused[status] += 1
         self.impolite += status in (429, 503) and not retry_after
 

@@ -5,6 +5,7 @@ endpoint makes the load thinner, never a burst. Endpoints are chosen as a Servic
 """
 
 import asyncio
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class _Reply:
     event_id: str
     retry_after: bool
     close: bool
+    body: bytes
 
 
 class Load:
@@ -114,20 +116,30 @@ class Load:
         if 200 <= reply.status < 300:
             self._ledger.ack(number, _now(), reply.event_id)
         else:
-            self._ledger.refuse(number, _now(), reply.status, retry_after=reply.retry_after)
+            cause = _cause(reply.body)
+            self._ledger.refuse(number, _now(), reply.status, cause, retry_after=reply.retry_after)
 
 
 async def _read(reader: asyncio.StreamReader) -> _Reply:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     lines = (line.partition(": ") for line in head.split("\r\n")[1:])
     headers = {name.lower(): value for name, _, value in lines}
-    await reader.readexactly(int(headers.get("content-length", "0")))
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
     return _Reply(
         status=int(head[9:12]),
         event_id=headers.get("x-forebay-id", ""),
         retry_after="retry-after" in headers,
         close=headers.get("connection", "").lower() == "close",
+        body=body,
     )
+
+
+def _cause(body: bytes) -> str:
+    """The last word of a problem document's type (RFC 9457), which says why."""
+    try:
+        return str(json.loads(body)["type"]).rpartition("/")[2]
+    except (ValueError, KeyError, TypeError):
+        return "unsaid"
 
 
 def _hang_up(link: _Link | None) -> None:

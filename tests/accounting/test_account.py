@@ -26,7 +26,7 @@ def test_an_acknowledged_webhook_that_came_out_nowhere_is_lost_and_named() -> No
 
 def test_a_refused_or_unanswered_webhook_that_came_out_nowhere_is_not_lost() -> None:
     book = ledger()
-    book.refuse(book.send(0), 1, 503, retry_after=True)
+    book.refuse(book.send(0), 1, 503, "down", retry_after=True)
     book.lose_sight(book.send(0), 1, "reset")
     book.send(0)
     assert account(book)["lost"] == 0
@@ -34,7 +34,7 @@ def test_a_refused_or_unanswered_webhook_that_came_out_nowhere_is_not_lost() -> 
 
 def test_a_refused_or_unanswered_webhook_may_be_delivered_all_the_same_and_is_counted() -> None:
     book = ledger()
-    book.refuse(book.send(0), 1, 503, retry_after=True)
+    book.refuse(book.send(0), 1, 503, "down", retry_after=True)
     book.lose_sight(book.send(0), 1, "timeout")
     book.deliver(0, 2, "a")
     book.deliver(1, 2, "b")
@@ -92,15 +92,16 @@ def test_what_nobody_sent_is_foreign() -> None:
 def test_only_429_and_5xx_make_a_provider_send_again(status: int, invites: bool) -> None:
     assert invites_retry(status) is invites
     book = ledger()
-    book.refuse(book.send(0), 1, status, retry_after=True)
+    book.refuse(book.send(0), 1, status, "down", retry_after=True)
     said = account(book)
     assert said["refused_for_good"] == (not invites)
     assert said["refused_by_status"] == {str(status): 1}
+    assert said["refused_by_cause"] == {"down": 1}
 
 
 def test_a_503_without_retry_after_is_counted() -> None:
     book = ledger()
-    book.refuse(book.send(0), 1, 503, retry_after=False)
+    book.refuse(book.send(0), 1, 503, "down", retry_after=False)
     assert account(book)["refused_without_retry_after"] == 1
 
 

@@ -14,7 +14,8 @@ from bench.faults.sender import Load
 from tests.support.destination import Answer, Request, destination, in_turn, resets, says, then_closes
 
 ACCEPTED = says(b"HTTP/1.1 202 Accepted\r\nX-Forebay-Id: one\r\nContent-Length: 2\r\n\r\nok")
-BUSY = says(b"HTTP/1.1 503 Busy\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n")
+PROBLEM = b'{"type": "https://forebay.dev/problems/busy"}'
+BUSY = says(b"HTTP/1.1 503 Busy\r\nRetry-After: 5\r\nContent-Length: %d\r\n\r\n" % len(PROBLEM) + PROBLEM)
 
 
 async def resets_hard(request: Request, writer: asyncio.StreamWriter) -> None:
@@ -43,8 +44,9 @@ async def test_a_2xx_is_an_acknowledgment_with_forebays_id() -> None:
     assert set(ledger.answers) == {Known.ACKED}
 
 
-async def test_a_503_is_a_refusal() -> None:
+async def test_a_503_is_a_refusal_with_its_cause() -> None:
     ledger = await outcome(BUSY, lambda ledger: ledger.refused[503] >= 3)
+    assert set(ledger.causes) == {"busy"}
     assert (ledger.impolite, ledger.answers[Known.ACKED]) == (0, 0)
 
 
