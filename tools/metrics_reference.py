@@ -45,9 +45,10 @@ def _rows(registry: CollectorRegistry) -> Iterator[str]:
 
 
 def _labels(registry: CollectorRegistry, family: Metric) -> tuple[str, ...]:
-    # A family without samples yet tells its labels only through its collector.
-    collector = registry._names_to_collectors[family.name]  # noqa: SLF001  # there is no public way to ask
-    return tuple(f"`{label}`" for label in getattr(collector, "_labelnames", ()))
+    # There is no public way to ask: a family that was made by hand knows its labels, of others the collector does.
+    collector = registry._names_to_collectors.get(family.name)  # noqa: SLF001
+    labels = getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", None) or ()
+    return tuple(f"`{label}`" for label in labels)
 
 
 async def registries() -> dict[str, CollectorRegistry]:

@@ -79,7 +79,8 @@ class Envelope:
     def headers(self) -> list[tuple[str, str]]:
         """The original headers in order, duplicates kept; bytes that are no ASCII are read as Latin-1."""
         lines = self.header_block.decode("latin-1").split("\r\n")
-        return [(name, value) for name, colon, value in (line.partition(": ") for line in lines) if colon]
+        fields = (line.partition(":") for line in lines)
+        return [(name, value.strip(" \t")) for name, colon, value in fields if colon]
 
     def failed(self, attempt: Attempt) -> Self:
         """This webhook after one more attempt that failed."""

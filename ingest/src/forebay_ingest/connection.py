@@ -61,6 +61,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_backlog",
         "_behind",
+        "_block",
         "_body",
         "_choked",
         "_clean",
@@ -94,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._held = 0  # bytes of this request in the listener's reading_bytes
         self._length: int | None = None  # Content-Length, None if it is not known
         self._behind = -1  # bytes received behind the head, -1 if that is not known
+        self._block = b""  # the headers as they were sent, empty if they did not come in one piece
         self._clean = True  # nothing is left in the parser between two requests, as far as we know
         self._backlog = b""  # what the parser was not given yet
         self._keep_alive = True
@@ -202,6 +204,8 @@ class Connection(asyncio.Protocol):
             self.deadline = self._loop.time() + self._listener.limits.headers_s
             end = data.find(b"\r\n\r\n") if self._clean else -1
             self._behind = size - end - 4 if end >= 0 else -1
+            # Nothing before the first line break: blank lines may come before a request (RFC 9112 §2.2).
+            self._block = data[start + 2 : end + 2] if end >= 0 and (start := data.find(b"\r\n")) > 0 else b""
         elif self._behind >= 0:
             self._behind += size
         self._parse(data, size)
@@ -282,7 +286,7 @@ class Connection(asyncio.Protocol):
             return
         self._state = _State.WAITING
         try:
-            self._listener.receiver.receive(self._head, body, self._client, self._answer)
+            self._listener.receiver.receive(self._head, body, self._block, self._client, self._answer)
         except Exception as error:  # noqa: BLE001  # one webhook that can not be handled ends nothing but its connection
             self._loop.call_exception_handler({"message": "a webhook could not be handled", "exception": error})
             if self._state is _State.WAITING:
@@ -319,7 +323,7 @@ class Connection(asyncio.Protocol):
             self._close()
             return
         alone = self._behind == self._length  # nothing came behind the request
-        self._head, self._body = None, EMPTY_PAYLOAD
+        self._head, self._body, self._block = None, EMPTY_PAYLOAD, b""
         self.deadline = self._loop.time() + self._listener.limits.keep_alive_s
         assert self._parser is not None
         self._parser.message_consumed()

@@ -20,6 +20,11 @@ def media_type(headers: Any) -> str:
     return value.partition(";")[0].strip().lower()
 
 
+def block_of(head: Any) -> bytes:
+    """The headers as one block, put together again from what the parser has found."""
+    return b"".join([b"%b: %b\r\n" % item for item in head.raw_headers])
+
+
 def size_of(head: Any) -> int:
     """The bytes of a head as it was sent, give or take white space."""
     lines = sum(len(name) + len(value) + 4 for name, value in head.raw_headers)

@@ -23,7 +23,7 @@ from forebay.topology import Names
 from forebay.tracing import Span, Tracing
 from forebay_ingest import answers
 from forebay_ingest.answers import BROKER_REFUSALS, Refusal
-from forebay_ingest.head import media_type, target_of
+from forebay_ingest.head import block_of, media_type, target_of
 from forebay_ingest.measures import Measures
 from forebay_ingest.prepared import Prepared, Received
 from forebay_ingest.routing import KEPT, Router
@@ -88,15 +88,18 @@ class Receiver:
             return answers.TOO_LARGE
         return None
 
-    def receive(self, head: Any, body: bytes, client: bytes, respond: Respond) -> None:
-        """Verify and publish a whole request; `respond` is called once, when the verdict is known."""
+    def receive(self, head: Any, body: bytes, block: bytes, client: bytes, respond: Respond) -> None:
+        """Verify and publish a whole request; `respond` is called once, when the verdict is known.
+
+        `block` is the headers as they were sent, empty if they have to be put together again.
+        """
         now = time.time()
         verdict = self.verifier.verify(head.raw_headers, body, now)
         if type(verdict) is Refused:
             self._measures.signature_refused(verdict.reason)
             respond(answers.SIGNATURE)
             return
-        queue, received = self._take_in(head, body, client, int(now * 1000))
+        queue, received = self._take_in(head, body, block, client, int(now * 1000))
         event_id, span, started = received.event_id, self._begin_span(received), time.perf_counter()
         size = len(body)  # the body itself is not kept until the confirm
 
@@ -104,9 +107,7 @@ class Receiver:
             if span is not None:
                 span.end(None if outcome is Outcome.CONFIRMED else outcome.value)
             if outcome is Outcome.CONFIRMED:
-                self._measures.confirm_seconds(time.perf_counter() - started)
-                self._measures.accepted[queue]()
-                self._measures.body_bytes(size)
+                self._measures.accepted(queue, size, time.perf_counter() - started)
                 respond(Accepted(event_id))
             else:
                 respond(BROKER_REFUSALS[outcome.value])
@@ -120,7 +121,7 @@ class Receiver:
             return
         self._publisher.send(publish, event_id, settled)
 
-    def _take_in(self, head: Any, body: bytes, client: bytes, now_ms: int) -> tuple[str, Received]:
+    def _take_in(self, head: Any, body: bytes, block: bytes, client: bytes, now_ms: int) -> tuple[str, Received]:
         """The webhook's queue, and what is known of it."""
         headers, target = head.headers, target_of(head)
         suffix = target.partition("?")[0][len(self._path) :]
@@ -131,7 +132,7 @@ class Receiver:
             target=target,
             received_at=now_ms,
             client=client,
-            raw_headers=head.raw_headers,
+            header_block=block or block_of(head),
             content_type=headers.get(hdrs.CONTENT_TYPE),
             delivery_id=self._delivery_id(headers),
             event_type=event_type,
@@ -155,7 +156,7 @@ class Receiver:
 
     def hung_up(self) -> None:
         """Count a sender that left before its answer."""
-        self._measures.hangups(1)
+        self._measures.hung_up()
 
     def _begin_span(self, received: Received) -> Span | None:
         """With tracing on, the webhook travels under our span instead of the sender's."""

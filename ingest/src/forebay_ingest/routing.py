@@ -13,14 +13,6 @@ KEPT = 200
 _MISSING = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """The queue's short name, and the event type that was found on the way."""
-
-    queue: str
-    event_type: str | None
-
-
 @dataclass(slots=True)
 class _Webhook:
     """What rules look at; the body's JSON is parsed when the first rule asks."""
@@ -52,14 +44,14 @@ class Router:
         wanted = any(route.match.event_types for route in routes)
         self._field = name if place == "json" and wanted else None
 
-    def route(self, headers: Mapping[str, str], suffix: str, body: bytes) -> Routed:
-        """`suffix` is what of the path follows the source's own path."""
+    def route(self, headers: Mapping[str, str], suffix: str, body: bytes) -> tuple[str, str | None]:
+        """The queue's short name, and the event type. `suffix` is what of the path follows the source's own path."""
         webhook = _Webhook(headers, suffix, body)
         webhook.event_type = self._event_type(webhook)
         for queue, matches in self._routes:
             if matches is None or matches(webhook):
-                return Routed(queue, webhook.event_type)
-        return Routed(self._routes[-1][0], webhook.event_type)
+                return queue, webhook.event_type
+        return self._routes[-1][0], webhook.event_type
 
     def _event_type(self, webhook: _Webhook) -> str | None:
         if self._header is not None:

@@ -160,7 +160,7 @@ class Consumer:
 
     def _ack(self, generation: int, tag: int) -> None:
         if generation == self.generation and self._writer is not None:
-            self._writer.write(frames.ack_frame(frames.CHANNEL, tag))
+            self._writer.write(frames.ack_frame(tag))
 
     def _reject(self, generation: int, tag: int, *, requeue: bool) -> None:
         channel = self.link.channel

@@ -10,10 +10,7 @@ import struct
 
 _METHOD, _HEADER, _BODY, _END = 1, 2, 3, b"\xce"
 _FRAME = struct.Struct(">BHI")
-_CONTENT = struct.Struct(">HHQH")
-_LONG_STRING = struct.Struct(">cI")
 _INT64 = struct.Struct(">cq")
-_UINT64 = struct.Struct(">Q")
 _ACK = struct.Struct(">BHIHHQBB")
 
 _BASIC = 60
@@ -24,6 +21,8 @@ _MANDATORY = b"\x01"
 _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE = 1 << 15, 1 << 13, 1 << 12
 _MESSAGE_ID, _TIMESTAMP, _APP_ID = 1 << 7, 1 << 6, 1 << 3
 _FLAGS = _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | _APP_ID
+_BARE, _TYPED = _FLAGS.to_bytes(2, "big"), (_FLAGS | _CONTENT_TYPE).to_bytes(2, "big")
+_CLASS = _BASIC.to_bytes(2, "big") + b"\x00\x00"  # and a weight, which is always 0
 _PERSISTENT = b"\x02"
 
 CHANNEL = 1  # the one channel of a link
@@ -46,9 +45,24 @@ def short(value: bytes) -> bytes:
     return bytes((len(value),)) + value
 
 
+def length(value: bytes) -> bytes:
+    """The length that comes before a long string or a table."""
+    return len(value).to_bytes(4, "big")
+
+
+def text_key(name: bytes) -> bytes:
+    """What an item of a header table begins with if it is a long string; then come its length and itself."""
+    return short(name) + b"S"
+
+
 def text_item(name: bytes, value: bytes) -> bytes:
     """One item of a header table: a long string."""
-    return short(name) + _LONG_STRING.pack(b"S", len(value)) + value
+    return text_key(name) + length(value) + value
+
+
+def int_key(name: bytes) -> bytes:
+    """What an item of a header table begins with if it is a signed 64-bit integer; then come its eight bytes."""
+    return short(name) + b"l"
 
 
 def int_item(name: bytes, value: int) -> bytes:
@@ -56,14 +70,14 @@ def int_item(name: bytes, value: int) -> bytes:
     return short(name) + _INT64.pack(b"l", value)
 
 
-def method_frame(channel: int, exchange: bytes, routing_key: bytes) -> bytes:
+def method_frame(exchange: bytes, routing_key: bytes) -> bytes:
     """The first frame of a mandatory `basic.publish`; the same for every webhook of a queue."""
     arguments = _PUBLISH + short(exchange) + short(routing_key) + _MANDATORY
-    return _FRAME.pack(_METHOD, channel, len(arguments)) + arguments + _END
+    return _FRAME.pack(_METHOD, CHANNEL, len(arguments)) + arguments + _END
 
 
-def content_frames(
-    channel: int,
+def publish_frames(
+    method: bytes,
     *,
     content_type: bytes | None,
     table: bytes,
@@ -74,40 +88,42 @@ def content_frames(
     frame_max: int,
     reserve: int = 0,
 ) -> bytes:
-    """The header frame and body frames of a persistent message; `table` is the joined items of its header table.
+    """All frames of the publish of a persistent message.
 
-    Raises OversizedError if the header frame would leave less than `reserve` bytes of `frame_max` free.
+    `method` is its `method_frame`, `table` the joined items of its header table. Raises OversizedError if the header frame would leave less than `reserve` bytes of `frame_max` free.
     """
-    flags, kind = (_FLAGS, b"") if content_type is None else (_FLAGS | _CONTENT_TYPE, short(content_type))
+    flags, kind = (_BARE, b"") if content_type is None else (_TYPED, short(content_type))
+    size = len(body)
     payload = b"".join(
         (
-            _CONTENT.pack(_BASIC, 0, len(body), flags),
+            _CLASS,
+            size.to_bytes(8, "big"),
+            flags,
             kind,
-            len(table).to_bytes(4, "big"),
+            length(table),
             table,
             _PERSISTENT,
             short(message_id),
-            _UINT64.pack(timestamp),
+            timestamp.to_bytes(8, "big"),
             short(app_id),
         )
     )
     if len(payload) > frame_max - FRAME_OVERHEAD - reserve:
         raise OversizedError(f"headers of {len(payload)} bytes do not fit into a frame of {frame_max}")
-    header = _FRAME.pack(_HEADER, channel, len(payload))
-    size = len(body)
+    header = _FRAME.pack(_HEADER, CHANNEL, len(payload))
     if 0 < size <= frame_max - FRAME_OVERHEAD:
-        return b"".join((header, payload, _END, _FRAME.pack(_BODY, channel, size), body, _END))
-    return b"".join((header, payload, _END, *_body_frames(channel, body, frame_max - FRAME_OVERHEAD)))
+        return b"".join((method, header, payload, _END, _FRAME.pack(_BODY, CHANNEL, size), body, _END))
+    return b"".join((method, header, payload, _END, *_body_frames(body, frame_max - FRAME_OVERHEAD)))
 
 
-def _body_frames(channel: int, body: bytes, size: int) -> list[bytes]:
+def _body_frames(body: bytes, size: int) -> list[bytes]:
     parts: list[bytes] = []
     for start in range(0, len(body), size):
         part = body[start : start + size]
-        parts += (_FRAME.pack(_BODY, channel, len(part)), part, _END)
+        parts += (_FRAME.pack(_BODY, CHANNEL, len(part)), part, _END)
     return parts
 
 
-def ack_frame(channel: int, delivery_tag: int) -> bytes:
+def ack_frame(delivery_tag: int) -> bytes:
     """`basic.ack` of one delivery."""
-    return _ACK.pack(_METHOD, channel, 13, _BASIC, 80, delivery_tag, 0, 0xCE)
+    return _ACK.pack(_METHOD, CHANNEL, 13, _BASIC, 80, delivery_tag, 0, 0xCE)

@@ -135,8 +135,8 @@ class Publisher:
 
     def encode(self, exchange: str, routing_key: str, message: AmqpMessage) -> bytes:
         """The frames of a message. Raises OversizedError for headers beyond a frame."""
-        return frames.method_frame(frames.CHANNEL, exchange.encode(), routing_key.encode()) + frames.content_frames(
-            frames.CHANNEL,
+        return frames.publish_frames(
+            frames.method_frame(exchange.encode(), routing_key.encode()),
             content_type=None if message.content_type is None else frames.cut(message.content_type),
             table=b"".join(_item(name, value) for name, value in message.headers.items()),
             message_id=frames.cut(message.message_id),
