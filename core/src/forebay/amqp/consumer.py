@@ -13,34 +13,28 @@ from pika.channel import Channel
 
 from forebay.amqp import frames
 from forebay.amqp.link import Link, resolve
+from forebay.amqp.reader import Delivery, FrameReader
 from forebay.amqp.writer import FrameWriter
 
 
 class Message:
     """One delivery by the broker. Exactly one of `ack` and `reject` is due; the broker waits half an hour at most."""
 
-    __slots__ = ("_consumer", "_generation", "body", "delivery_tag", "properties", "redelivered", "routing_key")
+    __slots__ = (
+        "_consumer", "_generation", "body", "content_type", "delivery_tag", "headers", "message_id", "redelivered",
+        "routing_key",
+    )  # fmt: skip
 
-    def __init__(self, consumer: "Consumer", generation: int, method: Any, properties: Any, body: bytes) -> None:
+    def __init__(self, consumer: "Consumer", generation: int, delivery: Delivery) -> None:
         self._consumer = consumer
         self._generation = generation
-        self.delivery_tag: int = method.delivery_tag
-        self.redelivered: bool = method.redelivered
-        self.routing_key: str = method.routing_key
-        self.properties = properties
-        self.body = body
-
-    @property
-    def message_id(self) -> str | None:
-        return _text(self.properties.message_id)
-
-    @property
-    def content_type(self) -> str | None:
-        return _text(self.properties.content_type)
-
-    @property
-    def headers(self) -> Mapping[str, Any]:
-        return self.properties.headers or {}
+        self.delivery_tag = delivery.delivery_tag
+        self.redelivered = delivery.redelivered
+        self.routing_key = delivery.routing_key
+        self.message_id = delivery.message_id
+        self.content_type = delivery.content_type
+        self.headers: Mapping[str, Any] = delivery.headers
+        self.body = delivery.body
 
     @property
     def stale(self) -> bool:
@@ -115,6 +109,7 @@ class Consumer:
         channel.add_on_cancel_callback(lambda _: self._cancelled_by_broker(generation))
         channel.basic_qos(prefetch_count=self._prefetch)
         self.generation, self._writer = generation, FrameWriter(connection)
+        FrameReader(connection, lambda delivery: self._deliver(generation, delivery))
         if self._wanted:
             self._consume(channel)
 
@@ -129,10 +124,6 @@ class Consumer:
     def _consume(self, channel: Channel) -> None:
         generation = self.generation
 
-        def deliver(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            if not self.stale(generation):  # a connection that was given up may still have something to say
-                self._on_message(Message(self, generation, method, properties, body))
-
         def registered(frame: Any) -> None:
             if self.stale(generation):
                 return
@@ -141,7 +132,11 @@ class Consumer:
                 self._cancel(lambda _: None)
 
         self._asked = True
-        channel.basic_consume(self._queue, deliver, callback=registered)
+        channel.basic_consume(self._queue, _never_called, callback=registered)
+
+    def _deliver(self, generation: int, delivery: Delivery) -> None:
+        if not self.stale(generation):  # a connection that was given up may still have something to say
+            self._on_message(Message(self, generation, delivery))
 
     def _cancel(self, done: Callable[[Any], None]) -> bool:
         """Ask the broker to end the deliveries, if it has begun them; whether `done` will hear of it."""
@@ -169,6 +164,5 @@ class Consumer:
             channel.basic_reject(tag, requeue=requeue)
 
 
-def _text(value: str | bytes | None) -> str | None:
-    """A short string; pika leaves it as bytes if it is no UTF-8."""
-    return value.decode("latin-1") if isinstance(value, bytes) else value
+def _never_called(*_: Any) -> None:
+    """Deliveries do not come by pika's callback but from the FrameReader."""
