@@ -59,28 +59,10 @@ class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "_backlog",
-        "_behind",
-        "_block",
-        "_body",
-        "_choked",
-        "_clean",
-        "_client",
-        "_collected",
-        "_half_closed",
-        "_head",
-        "_held",
-        "_keep_alive",
-        "_length",
-        "_listener",
-        "_loop",
-        "_parser",
-        "_paused",
-        "_state",
-        "_swallowed",
-        "_transport",
-        "deadline",
-    )
+        "_backlog", "_behind", "_block", "_body", "_choked", "_clean", "_client", "_collected",
+        "_half_closed", "_head", "_held", "_keep_alive", "_length", "_listener", "_loop", "_parser",
+        "_paused", "_state", "_swallowed", "_transport", "deadline",
+    )  # fmt: skip
 
     def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
         self._listener = listener
@@ -265,10 +247,13 @@ class Connection(asyncio.Protocol):
     def _continue_body(self, size: int) -> None:
         # Taken out after each read: a body in a million chunks of one byte would cost fifty times its size in there.
         part = self._body.read_nowait()
-        self._hold(max(size, len(part)))  # trailers count as well
+        self._hold(max(size, len(part)))  # what frames the chunks, and trailers, count as well
         self._collected += part
-        if len(self._collected) > self._listener.limits.body_bytes:
+        length, limits = len(self._collected), self._listener.limits
+        if length > limits.body_bytes:
             self._refuse(answers.TOO_LARGE)
+        elif self._held > 2 * (length + limits.header_bytes):
+            self._refuse(answers.BAD_REQUEST)  # chunks of a few bytes cost a hundred times their share of the CPU
         elif self._body.is_eof():
             self._complete(bytes(self._collected))
         else:
