@@ -33,25 +33,26 @@ class PhaseAccount:
 
     sent: int = 0
     acked: int = 0
-    refused: int = 0
-    unknown: int = 0
+    refused: Counter[str] = field(default_factory=Counter)  # by cause
+    unknown: Counter[str] = field(default_factory=Counter)  # by what happened
     repeats: int = 0
     seconds: list[float] = field(default_factory=list, repr=False)  # from the request to its 2xx
 
     def add(self, entry: Entry) -> None:
         self.sent += 1
         self.acked += entry.answer is Answer.ACKED
-        self.refused += entry.answer is Answer.REFUSED
-        self.unknown += entry.answer in (Answer.UNKNOWN, Answer.NONE)
         if entry.answer is Answer.ACKED:
             self.seconds.append(entry.answered - entry.sent)
+        else:
+            causes = self.refused if entry.answer is Answer.REFUSED else self.unknown
+            causes[entry.cause or "nothing yet"] += 1
 
     def told(self) -> dict[str, Any]:
         return {
             "sent": self.sent,
             "acked": self.acked,
-            "refused": self.refused,
-            "unknown": self.unknown,
+            "refused": dict(self.refused.most_common()),
+            "unknown": dict(self.unknown.most_common()),
             "duplicates": self.repeats,
             "accept_ms_p50": _quantile_ms(self.seconds, 0.5),
             "accept_ms_p99": _quantile_ms(self.seconds, 0.99),
@@ -83,11 +84,11 @@ def account(ledger: Ledger, returns: Sequence[Return] = ()) -> dict[str, Any]:
         "first_2xx_after_broker_s": first_2xx(ledger, returns),
         "refused": sum(ledger.refused.values()),
         "refused_by_status": {str(status): count for status, count in sorted(ledger.refused.items())},
-        "refused_by_cause": dict(sorted(ledger.causes.items())),
+        "refused_by_cause": dict(sum((phase.refused for phase in phases.values()), Counter()).most_common()),
         "refused_for_good": sum(n for status, n in ledger.refused.items() if not invites_retry(status)),
         "refused_without_retry_after": ledger.impolite,
         "refused_and_delivered": totals["refused and delivered"],
-        "unknown": dict(sorted(ledger.unknown.items())),
+        "unknown": dict(sum((phase.unknown for phase in phases.values()), Counter()).most_common()),
         "unknown_and_delivered": totals["unknown and delivered"],
         "unreachable": ledger.unreachable,
         "damaged": ledger.foreign,

@@ -66,7 +66,7 @@ async def calm(cast: Cast) -> None:
     before = ledger.answers[Answer.ACKED]
     await asyncio.sleep(4)
     if ledger.answers[Answer.ACKED] == before:
-        causes = ", ".join(ledger.causes) or "no answer"
+        causes = ", ".join(sorted(ledger.said)) or "no answer"
         raise Unavailable(f"nothing is accepted in the calm ({causes}); the logs are in {cast.stand.folder}")
 
 
@@ -254,6 +254,7 @@ async def delay(cast: Cast) -> None:
     """Everything between Forebay and the broker comes 150 ms later, give or take 50."""
     async with cast.network.delay(150, 50):
         await asyncio.sleep(5)
+    await asyncio.sleep(1)
 
 
 async def cut(cast: Cast) -> None:

@@ -41,6 +41,7 @@ class Entry:
     deliveries: int  # how often the destination took it
     dead: int  # how often it lies among the dead letters
     event_id: str  # Forebay's, from the 2xx or the delivery
+    cause: str  # of a refusal, as its problem document names it; or what happened instead of an answer
 
 
 class Ledger:
@@ -53,8 +54,6 @@ class Ledger:
         self.windows: list[Window] = []
         self.answers: Counter[Answer] = Counter()
         self.refused: Counter[int] = Counter()  # by status
-        self.causes: Counter[str] = Counter()  # of refusals, as the problem document names them
-        self.unknown: Counter[str] = Counter()  # by what happened
         self.impolite = 0  # refusals for our own reasons without Retry-After
         self.unreachable = 0  # times that a sender found nobody to connect to
         self.foreign = 0  # deliveries that are no webhook of this run, or not byte for byte one
@@ -71,6 +70,7 @@ class Ledger:
         self._answer = bytearray()
         self._deliveries, self._dead = array("H"), array("H")
         self._event_ids: list[str] = []
+        self._causes: dict[int, str] = {}  # of those that have one
 
     def __len__(self) -> int:
         return len(self._sent)
@@ -104,14 +104,14 @@ class Ledger:
 
     def refuse(self, number: int, now: float, status: int, cause: str, *, retry_after: bool) -> None:
         self._settle(number, now, Answer.REFUSED)
-        self.causes[cause] += 1
+        self._causes[number] = cause
         self.refused[status] += 1
         self.impolite += status in (429, 503) and not retry_after
 
     def lose_sight(self, number: int, now: float, what: str) -> None:
         """No answer came: nobody knows whether it was taken."""
         self._settle(number, now, Answer.UNKNOWN)
-        self.unknown[what] += 1
+        self._causes[number] = what
 
     # ------------------------------------------------------------------------------------------- where it came out
 
@@ -135,6 +135,11 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------- reading it
 
+    @property
+    def said(self) -> set[str]:
+        """Every cause that a refusal or a missing answer has had."""
+        return set(self._causes.values())
+
     def entries(self) -> Iterator[Entry]:
         names = list(self._phases)
         for number in range(len(self)):
@@ -147,6 +152,7 @@ class Ledger:
                 deliveries=self._deliveries[number],
                 dead=self._dead[number],
                 event_id=self._event_ids[number],
+                cause=self._causes.get(number, ""),
             )
 
     def _settle(self, number: int, now: float, answer: Answer) -> None:

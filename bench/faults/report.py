@@ -59,7 +59,7 @@ def conclude(results: Mapping[str, Any], given: Options) -> int:
 
 def _completed(results: Mapping[str, Any]) -> dict[str, Any]:
     """The results with the figures that only the report needs."""
-    ends = [phase["unknown"] for name, phase in results["phases"].items() if name in SIGTERM_ACTS]
+    ends = [sum(phase["unknown"].values()) for name, phase in results["phases"].items() if name in SIGTERM_ACTS]
     return {
         **results,
         "unanswered_on_sigterm": sum(ends) if ends else None,
@@ -69,10 +69,16 @@ def _completed(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def phases(told: Mapping[str, Mapping[str, Any]]) -> str:
     """What the provider saw, act by act."""
-    columns = ("sent", "acked", "refused", "unknown", "duplicates", "accept_ms_p50", "accept_ms_p99")
-    rows = [[name, *("-" if phase[c] is None else f"{phase[c]:,}" for c in columns)] for name, phase in told.items()]
     heads = ("act", "sent", "2xx", "refused", "no answer", "duplicates", "p50 ms", "p99 ms")
-    return verdict.table(heads, rows)
+    return verdict.table(heads, [_row(name, phase) for name, phase in told.items() if phase["sent"]])
+
+
+def _row(name: str, phase: Mapping[str, Any]) -> list[str]:
+    counts = (
+        phase["sent"], phase["acked"], sum(phase["refused"].values()), sum(phase["unknown"].values()),
+        phase["duplicates"], phase["accept_ms_p50"], phase["accept_ms_p99"],
+    )  # fmt: skip
+    return [name, *("-" if count is None else f"{count:,}" for count in counts)]
 
 
 def sums(told: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """A provider: a steady load of signed webhooks over keep-alive connections, each sent once, each answer noted.
 
-Senders keep to their own clock: one that waits for an answer leaves out what it could not send meanwhile, so a hang of the
-endpoint makes the load thinner, never a burst. Endpoints are chosen as a Service would: ready ones, one after the other.
+Every fifth sender makes a connection of its own for each webhook, as providers with many machines seem to. Senders keep to
+their own clock: one that waits for an answer leaves out what it could not send meanwhile, so a hang of the endpoint makes the
+load thinner, never a burst. Endpoints are chosen as a Service would: ready ones, one after the other.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from bench.faults import webhooks
 from bench.faults.ledger import Ledger
 
 TIMEOUT_S = 10.0  # GitHub's own
+_FRESH_EVERY = 5
 Address: TypeAlias = tuple[str, int]
 
 
@@ -55,19 +57,20 @@ class Load:
         """Send until `stop` is called; every webhook that was begun gets its answer or its timeout."""
         async with asyncio.TaskGroup() as group:
             for index in range(self._connections):
-                group.create_task(self._sender(index * self._interval / self._connections))
+                offset = index * self._interval / self._connections
+                group.create_task(self._sender(offset, fresh=index % _FRESH_EVERY == 0))
 
     def stop(self) -> None:
         self._stop.set()
 
-    async def _sender(self, offset: float) -> None:
+    async def _sender(self, offset: float, *, fresh: bool) -> None:
         due, link = _now() + offset, None
         while await self._wait(due):
             due += self._interval * max(1, math.ceil((_now() - due) / self._interval))
             if link is None or not link.usable:
                 _hang_up(link)
                 link = await self._connect()
-            if link is not None and not await self._send(link):
+            if link is not None and (not await self._send(link) or fresh):
                 _hang_up(link)
                 link = None
         _hang_up(link)

@@ -46,7 +46,7 @@ async def test_a_2xx_is_an_acknowledgment_with_forebays_id() -> None:
 
 async def test_a_503_is_a_refusal_with_its_cause() -> None:
     ledger = await outcome(BUSY, lambda ledger: ledger.refused[503] >= 3)
-    assert set(ledger.causes) == {"busy"}
+    assert ledger.said == {"busy"}
     assert (ledger.impolite, ledger.answers[Known.ACKED]) == (0, 0)
 
 
@@ -60,7 +60,8 @@ async def test_a_503_is_a_refusal_with_its_cause() -> None:
     ],
 )
 async def test_without_a_whole_answer_nothing_is_known(answer: Answer, what: str) -> None:
-    ledger = await outcome(answer, lambda ledger: ledger.unknown[what] >= 2)
+    ledger = await outcome(answer, lambda ledger: ledger.answers[Known.UNKNOWN] >= 2)
+    assert ledger.said == {what}
     assert ledger.answers[Known.ACKED] == 0
 
 
