@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from prometheus_client import CollectorRegistry
 
 from forebay.amqp.consumer import Consumer
+from forebay.amqp.depths import Depths
 from forebay.amqp.publisher import Publisher
 from forebay.envelope import Envelope
 from forebay.errors import SpecError
@@ -71,6 +72,8 @@ class Worker:
             prefetch=prefetch(settings.concurrency),
             on_message=self._consumption.on_message,
         )
+        self._queue_name, self._dead_name = names.queue(settings.queue), names.dead
+        self._depths = Depths(self._consumer.link, (self._queue_name, self._dead_name))
         self._unregistered_since: float | None = None
         self._gauges()
 
@@ -106,6 +109,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publisher.run())
             group.create_task(self._consumer.run())
+            group.create_task(self._depths.run())
 
     async def drain(self) -> None:
         """Take no more, finish what is in flight, give back the rest when the time is over."""
@@ -126,6 +130,16 @@ class Worker:
             "forebay_oldest_age_seconds",
             "Age of the oldest webhook that is on its first attempt now; 0 if there is none.",
             lambda: self._consumption.oldest_age(time.time()),
+        )
+        gauge(
+            "forebay_queue_messages",
+            "Messages that wait in the queue, a few seconds ago; NaN while unknown. Every worker of the queue tells the same.",
+            lambda: self._depths.of(self._queue_name),
+        )
+        gauge(
+            "forebay_dead_letter_queue_messages",
+            "Dead letters of the source, a few seconds ago; NaN while unknown. Every worker of the source tells the same.",
+            lambda: self._depths.of(self._dead_name),
         )
         gauge("forebay_concurrency", "Messages that may be handled at a time.", lambda: self.settings.concurrency)
         gauge("forebay_consuming", "1 while the broker has the consumer registered.", lambda: self._consumer.consuming)
