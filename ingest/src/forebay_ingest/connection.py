@@ -190,10 +190,10 @@ class Connection(asyncio.Protocol):
             self._block = data[start + 2 : end + 2] if end >= 0 and (start := data.find(b"\r\n")) > 0 else b""
         elif self._behind >= 0:
             self._behind += size
-        self._parse(data, size)
+        self._parse(data)
 
-    def _parse(self, data: bytes, size: int) -> None:
-        """`size` is how many new bytes there are at most: the parser may have kept some."""
+    def _parse(self, data: bytes) -> None:
+        """Without data: go on with what the parser has kept, which is at most a slice."""
         assert self._parser is not None
         try:
             messages, upgraded, _ = self._parser.feed_data(data)
@@ -201,11 +201,11 @@ class Connection(asyncio.Protocol):
             self._refuse(refusal_of(error))
             return
         if messages:
-            self._begin(*messages[0], size=size, upgraded=upgraded)
+            self._begin(*messages[0], size=len(data), upgraded=upgraded)
         elif self._state is _State.BODY:
-            self._continue_body(size)
+            self._continue_body(len(data))
         elif self._state is _State.HEAD:
-            self._hold(size)
+            self._hold(len(data))
             if self._held > self._listener.limits.header_bytes:
                 self._refuse(answers.HEADERS_TOO_LARGE)
             else:
@@ -218,31 +218,24 @@ class Connection(asyncio.Protocol):
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         self._length = (None if head.chunked else 0) if length is None else int(length)
         limits = self._listener.limits
-        if self._held + size > limits.header_bytes and size_of(head) > limits.header_bytes:
+        if self._held + (size or _SLICE) > limits.header_bytes and size_of(head) > limits.header_bytes:
             refusal: Refusal | None = answers.HEADERS_TOO_LARGE
         else:
             refusal = self._listener.receiver.check(head, self._length)
-        if refusal is None and not body.is_eof():
-            refusal = self._expect(head)
         if refusal is not None:
             self._refuse(refusal)
         elif body.is_eof():
             self._complete(body.read_nowait())
         else:
+            self._invite(head)
             self._state = _State.BODY
             self.deadline = self._loop.time() + limits.body_s
             self._continue_body(size)
 
-    def _expect(self, head: Any) -> Refusal | None:
-        """Answer an expectation (RFC 9110 §10.1.1), now that the head has passed."""
-        expectation = head.headers.get(hdrs.EXPECT)
-        if expectation is None or head.version != HttpVersion11:
-            return None
-        if expectation.lower() != "100-continue":
-            return answers.EXPECTATION
-        if self._transport is not None:
-            self._transport.write(answers.CONTINUE)
-        return None
+    def _invite(self, head: Any) -> None:
+        """Let a sender go on that waits for it (RFC 9110 §10.1.1), now that the head has passed."""
+        if head.version == HttpVersion11 and head.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+            cast("asyncio.Transport", self._transport).write(answers.CONTINUE)
 
     def _continue_body(self, size: int) -> None:
         # Taken out after each read: a body in a million chunks of one byte would cost fifty times its size in there.
@@ -326,7 +319,7 @@ class Connection(asyncio.Protocol):
             return
         self._state = _State.IDLE
         self._clean, self._behind = False, -1
-        self._parse(b"", _SLICE)
+        self._parse(b"")
         self._pump()
         ended = _READING if self._half_closed else () if self._keep_alive else (_State.IDLE,)
         if self._state in ended:
