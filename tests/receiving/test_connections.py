@@ -238,6 +238,12 @@ async def test_who_will_be_refused_is_not_told_to_go_on(endpoint: Opener, data: 
         assert statuses(await client.rest()) == ([] if status is None else [status])
 
 
+async def test_an_expectation_that_nobody_knows_is_passed_over(endpoint: Opener) -> None:
+    async with endpoint() as it, it.client() as client:
+        await client.dribble(request(b"x", "Expect: nonsense"))
+        assert [reply.status for reply in await client.answers()] == [202]
+
+
 async def test_a_body_that_is_there_already_needs_no_invitation(endpoint: Opener) -> None:
     async with endpoint() as it:
         assert statuses(await it.say(request(b"x", "Expect: 100-continue"))) == [202]
