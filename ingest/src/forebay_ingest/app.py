@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 import time
 
 from prometheus_client import CollectorRegistry
@@ -86,11 +88,11 @@ class Ingest:
             group.create_task(self._watch_secrets())
 
     async def drain(self) -> None:
-        """Serve on for a moment, take no new connections, end what is under way, give up after `drain_s`."""
-        assert self._server is not None
+        """Serve on for a moment, take in whoever has connected by then, end what is under way, give up after `drain_s`."""
         self.draining = True
         await asyncio.sleep(_GRACE_S)
-        self._server.close()
+        await self._stop_listening()
+        await asyncio.sleep(_GRACE_S)  # the last ones that connected have their request on the way
         for connection in list(self.connections):
             connection.end_when_idle()
         with contextlib.suppress(TimeoutError):
@@ -98,6 +100,19 @@ class Ingest:
                 while self.connections:  # noqa: ASYNC110  # an event would cost on every disconnect
                     await asyncio.sleep(0.02)
         self._log.info("drained", connections_left=len(self.connections))
+
+    async def _stop_listening(self) -> None:
+        """Close the listener when nobody waits in its queue: the kernel resets whom nobody has accepted."""
+        assert self._server is not None
+        loop = asyncio.get_running_loop()
+        queues = [socket.socket(fileno=os.dup(listener.fileno())) for listener in self._server.sockets]
+        self._server.close()
+        for queue in queues:
+            with contextlib.closing(queue), contextlib.suppress(BlockingIOError):
+                queue.setblocking(False)
+                while True:
+                    accepted, _ = queue.accept()
+                    await loop.connect_accepted_socket(lambda: Connection(self, loop), accepted)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
