@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from forebay.envelope import decode
 from forebay_ingest.connection import Connection
 from tests.receiving.endpoint import OPEN, Endpoint
 
@@ -38,6 +39,13 @@ class Pair:
     async def ours(self, segments: Sequence[bytes]) -> Said:
         loop = asyncio.get_running_loop()
         return await converse(lambda: Connection(self.endpoint.ingest, loop), segments)
+
+    def taken(self) -> list[tuple[str, list[tuple[str, str]], bytes]]:
+        """Target, headers and body of each webhook that was published since this was last asked."""
+        published = self.endpoint.broker.published
+        self.endpoint.broker.written.clear()
+        found = [decode(one.properties.message_id, None, one.properties.headers, one.body) for one in published]
+        return [(envelope.target, envelope.headers, envelope.body) for envelope in found]
 
     async def theirs(self, segments: Sequence[bytes]) -> Said:
         return await converse(self.reference, segments)
