@@ -13,7 +13,7 @@ import pytest
 from forebay_cli.distribution import machine_version
 from tests.support.brokers import VirtualHost
 from tests.support.command_line import environment, run, start
-from tests.support.destination import Destination, destination, in_turn, says
+from tests.support.destination import Destination, destination, in_turn, is_silent, says
 from tests.support.processes import alive, descendants
 from tests.support.waiting import eventually, so
 
@@ -142,6 +142,36 @@ async def test_when_it_is_killed_everything_it_started_ends(tmp_path: Path) -> N
         await running.process.wait()
         await eventually(so(lambda: not any(map(alive, family))))
         assert (await run(running.environ, "status")).status == 2
+
+
+@needs_rabbitmq
+async def test_ctrl_c_while_it_starts_ends_it_too(tmp_path: Path) -> None:
+    async with dev(tmp_path) as running:
+        await running.hears(r"starting a private RabbitMQ")
+        running.process.send_signal(signal.SIGINT)
+        assert await running.ends() == 0, running.said
+    assert leftovers(tmp_path) == []
+
+
+async def test_a_second_ctrl_c_does_not_wait_for_a_slow_delivery(tmp_path: Path, newest_broker: VirtualHost) -> None:
+    environ = {
+        "FOREBAY_BROKER": newest_broker.server.uri(vhost=newest_broker.name),
+        "FOREBAY_MANAGEMENT": newest_broker.server.management_url,
+    }
+    async with (
+        destination(is_silent) as target,
+        dev(tmp_path, "--destination", f"http://127.0.0.1:{target.port}", **environ) as running,
+    ):
+        await running.hears(r"endpoint")
+        assert (await run(running.environ, "send")).status == 0
+        await eventually(so(lambda: target.requests))
+        family = descendants(running.process.pid)
+        running.process.send_signal(signal.SIGINT)
+        await running.hears(r"draining")
+        running.process.send_signal(signal.SIGINT)
+        assert await running.ends(within_s=10) == 0, running.said
+        await eventually(so(lambda: not any(map(alive, family))))
+    assert not any((tmp_path / "state" / "payments.github").glob("*/config"))
 
 
 async def test_on_a_broker_that_is_given_only_what_it_started_ends(tmp_path: Path, newest_broker: VirtualHost) -> None:

@@ -213,7 +213,11 @@ async def private_broker(folder: Path | None = None, *, root: Path | None = None
 @asynccontextmanager
 async def _passing_broker(root: Path | None) -> AsyncIterator[PrivateBroker]:
     broker = PrivateBroker(Path(tempfile.mkdtemp(prefix="forebay-rabbitmq-")), root=root)
-    await broker.start()  # if this fails the folder stays, for its log
+    try:
+        await broker.start()  # if this fails the folder stays, for its log …
+    except asyncio.CancelledError:
+        shutil.rmtree(broker.folder, ignore_errors=True)  # … but nobody asks for that of a start that was given up
+        raise
     try:
         yield broker
     finally:

@@ -108,7 +108,8 @@ async def settle_each(
                 break
         await reader.settled()
     except Unavailable as error:
-        raise Unavailable(f"after {tally.done} of {tally.looked_at} dead letters looked at: {error}") from error
+        what = str(error).partition(";")[0]
+        raise Unavailable(f"{tally.done} done, then {what}; run it again for the rest") from error
     tally.stopped = stop.is_set()
     return tally
 

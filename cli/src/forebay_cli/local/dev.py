@@ -4,7 +4,9 @@ Ctrl-C drains: what was accepted stays in the queues, what is being delivered is
 """
 
 import asyncio
+import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from forebay_operator.desired import broker_secret, desired
 from forebay_operator.desired.settings import queue_names
 
 USUAL_PORT = 8080
+CONFIG = "config"  # every process's folder has one
 LOOK_S, DEPTHS_S = 0.5, 2.0  # between two looks at the processes, and at the queues
 
 
@@ -65,8 +68,7 @@ async def _run(given: Given, notes: Notes, wanted: Wanted, display: Display) -> 
     secrets = find(given, notes, needed(given))
     made = generate(given, notes, secrets)
     keep(given, notes, secrets)
-    for log in notes.logs.glob("*.log"):
-        log.unlink()
+    _sweep(notes)
     display.starting(given.source, private=wanted.broker is None)
     async with run_broker(wanted.broker, wanted.management, wanted.data) as there:
         run = _local_run(given, notes, wanted, secrets, there)
@@ -78,15 +80,24 @@ async def _run(given: Given, notes: Notes, wanted: Wanted, display: Display) -> 
             await _end(run, display, lost=there.private and wanted.data is None)
 
 
+def _sweep(notes: Notes) -> None:
+    """Take away what an earlier run left: its logs, and after a crash its processes' files."""
+    shutil.rmtree(notes.logs, ignore_errors=True)
+    for folder in notes.folder.glob(f"*/{CONFIG}"):
+        shutil.rmtree(folder.parent, ignore_errors=True)
+
+
 async def _end(run: LocalRun, display: Display, *, lost: bool) -> None:
     last = await _flow(run, await _depths(run))
-    display.draining()
+    with contextlib.suppress(OSError):  # nobody may be looking any more
+        display.draining()
     try:
         await run.stop()
     except asyncio.CancelledError:
         run.kill()
         raise
-    display.ended(last, lost=lost)
+    with contextlib.suppress(OSError):
+        display.ended(last, lost=lost)
 
 
 def needed(given: Given) -> list[tuple[str, str]]:

@@ -53,6 +53,8 @@ class Display:
         self._started = True
         if self._live is not None:
             self._status("")
+        for path in run.absent:
+            self._say(f"[yellow]note[/]: the volume at {escape(path)} is a pod's; a process here does not get it")
         source = run.source
         rows = {
             "endpoint": run.url,
@@ -84,8 +86,13 @@ class Display:
             self._before, self._said_at = now, now.at
 
     def draining(self) -> None:
-        if self._started:
-            self._status("draining: what is being delivered is finished (Ctrl-C again ends at once)")
+        if not self._started:
+            return
+        text = "draining: what is being delivered is finished (Ctrl-C again ends at once)"
+        if self._live is not None:
+            self._status(text)
+        else:
+            self._say(text)
 
     def ended(self, last: Flow, *, lost: bool) -> None:
         """The last word; `lost` if the queues end with the run."""

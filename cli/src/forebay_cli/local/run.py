@@ -91,6 +91,11 @@ class LocalRun:
         return self._folder
 
     @property
+    def absent(self) -> list[str]:
+        """Where pods see volumes that processes on this machine do not get."""
+        return sorted({path for pod in self._pods for path in pod.absent})
+
+    @property
     def url(self) -> str:
         """Where webhooks are to be sent."""
         return self.urls[0]
