@@ -49,6 +49,10 @@ def test_a_flag_can_name_a_file_whose_last_newline_is_an_editors(tmp_path: Path)
     assert value(about(tmp_path, [f"github-webhook/secret=@{tmp_path}/value"]), Notes(tmp_path)) == b"from a file"
 
 
+def test_a_secret_of_the_manifest_is_read_as_the_endpoint_reads_it(tmp_path: Path) -> None:
+    assert value(about(tmp_path, secret="value\n"), Notes(tmp_path)) == b"value"
+
+
 @pytest.mark.parametrize("flag", ["x", "name=value", "/key=value", "name/=value", "name/key", "name/key=@/nowhere"])
 def test_a_flag_that_can_not_be_used_says_how_to_write_it(tmp_path: Path, flag: str) -> None:
     with pytest.raises(SpecError, match="--secret"):

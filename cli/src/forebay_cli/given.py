@@ -77,7 +77,8 @@ def find(given: Given, notes: Notes, keys: Iterable[Key]) -> Secrets:
     for name, key in keys:
         value = _value(given, notes, name, key)
         if value is not None:
-            found.setdefault(name, {})[key] = value
+            # Without the newline of an editor, as the parts read it.
+            found.setdefault(name, {})[key] = value.rstrip(b"\r\n")
     return found
 
 
