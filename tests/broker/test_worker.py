@@ -355,6 +355,24 @@ async def test_what_is_not_done_when_the_drain_ends_comes_again(place: Place) ->
         await eventually(lambda: _has_ready(place, 2))
 
 
+async def test_a_stuck_thread_does_not_keep_the_worker_from_ending(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = place.root / "entered"
+    (place.root / "stuck_handlers.py").write_text(
+        f"import pathlib, time\ndef handle(webhook):\n    pathlib.Path({str(mark)!r}).touch()\n    time.sleep(3600)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(place.root))
+    settings = place.settings(handler=Handler(target="stuck_handlers:handle"), drain_s=0.2)
+    async with process(place, settings) as running:
+        await place.send(*many(1))
+        await eventually(lambda: _is(mark.exists()))
+        running.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await running.process.wait() == 0
+    await eventually(lambda: _has_ready(place, 1))
+
+
 async def test_a_killed_worker_loses_nothing(place: Place) -> None:
     async with destination(slow(0.05)) as server:
         settings = place.settings(destination=to(server), concurrency=4)

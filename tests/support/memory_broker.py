@@ -47,6 +47,9 @@ class Delivered:
         if not self.stale:
             del self.broker.unacknowledged[self.tag]
 
+    def give_back(self) -> None:
+        self.reject(requeue=True)
+
     def reject(self, *, requeue: bool = True) -> None:
         if not self.stale:
             message = self.broker.unacknowledged.pop(self.tag)

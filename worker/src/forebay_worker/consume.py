@@ -65,7 +65,7 @@ class Consumption:
     def on_message(self, message: Message) -> None:
         """Take a message from the broker."""
         if self._stopping:
-            message.reject(requeue=True)
+            message.give_back()
         elif self._free:
             slot = asyncio.ensure_future(self._slot(self._free.pop(), message))
             self._slots.add(slot)
@@ -77,7 +77,7 @@ class Consumption:
         """Give back what waits, finish what is under way, cancel the rest when the time is over. How many were cancelled."""
         self._stopping = True
         while self._waiting:
-            self._waiting.popleft().reject(requeue=True)
+            self._waiting.popleft().give_back()
         if not self._slots:
             return 0
         _, late = await asyncio.wait(tuple(self._slots), timeout=within_s)

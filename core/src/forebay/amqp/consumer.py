@@ -11,7 +11,7 @@ from typing import Any
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 
-from forebay.amqp import frames
+from forebay.amqp.acknowledges import Acknowledges
 from forebay.amqp.link import Link, resolve
 from forebay.amqp.reader import Delivery, FrameReader
 from forebay.amqp.writer import FrameWriter
@@ -45,6 +45,10 @@ class Message:
         """It is settled: the broker may forget it."""
         self._consumer._ack(self._generation, self.delivery_tag)  # noqa: SLF001
 
+    def give_back(self) -> None:
+        """Hand it back untouched. From RabbitMQ 4.3 on this does not count towards the delivery limit."""
+        self._consumer._give_back(self._generation, self.delivery_tag)  # noqa: SLF001
+
     def reject(self, *, requeue: bool = True) -> None:
         """Give it back (it counts towards the delivery limit), or let the broker dead-letter it."""
         self._consumer._reject(self._generation, self.delivery_tag, requeue=requeue)  # noqa: SLF001
@@ -72,6 +76,7 @@ class Consumer:
         self._prefetch = prefetch
         self._on_message = on_message
         self._writer: FrameWriter | None = None
+        self._acknowledges = Acknowledges()
         self._tag: str | None = None
         self._asked = False  # whether the broker was asked to register us on this channel, or has done so
         self._wanted = True
@@ -108,7 +113,7 @@ class Consumer:
         generation = self.generation + 1
         channel.add_on_cancel_callback(lambda _: self._cancelled_by_broker(generation))
         channel.basic_qos(prefetch_count=self._prefetch)
-        self.generation, self._writer = generation, FrameWriter(connection)
+        self.generation, self._writer, self._acknowledges = generation, FrameWriter(connection), Acknowledges()
         FrameReader(connection, lambda delivery: self._deliver(generation, delivery))
         if self._wanted:
             self._consume(channel)
@@ -154,14 +159,36 @@ class Consumer:
     # ------------------------------------------------------------------------------------ what the owner says
 
     def _ack(self, generation: int, tag: int) -> None:
-        if generation == self.generation and self._writer is not None:
-            self._writer.write(frames.ack_frame(tag))
+        if not self.stale(generation) and self._acknowledges.done(tag):
+            # At the end of this turn of the loop, so that one acknowledge can stand for many.
+            asyncio.get_running_loop().call_soon(self._flush, generation)
+
+    def _give_back(self, generation: int, tag: int) -> None:
+        channel = self._settling(generation, tag)
+        if channel is not None:
+            channel.basic_nack(tag, requeue=True)
 
     def _reject(self, generation: int, tag: int, *, requeue: bool) -> None:
-        channel = self.link.channel
-        if self._writer is not None and channel is not None and not self.stale(generation) and channel.is_open:
-            self._writer.flush()
+        channel = self._settling(generation, tag)
+        if channel is not None:
             channel.basic_reject(tag, requeue=requeue)
+
+    def _settling(self, generation: int, tag: int) -> Channel | None:
+        """The channel on which the broker will hear of this delivery otherwise than by an acknowledge, if it still can."""
+        self._flush(generation)
+        channel = self.link.channel
+        if channel is None or self.stale(generation) or not channel.is_open:
+            return None
+        self._acknowledges.rejected(tag)
+        return channel
+
+    def _flush(self, generation: int) -> None:
+        if self._writer is None or self.stale(generation):
+            return
+        due = self._acknowledges.frames()
+        if due:
+            self._writer.write(due)
+            self._writer.flush()
 
 
 def _never_called(*_: Any) -> None:

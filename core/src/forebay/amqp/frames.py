@@ -124,6 +124,6 @@ def _body_frames(body: bytes, size: int) -> list[bytes]:
     return parts
 
 
-def ack_frame(delivery_tag: int) -> bytes:
-    """`basic.ack` of one delivery."""
-    return _ACK.pack(_METHOD, CHANNEL, 13, _BASIC, 80, delivery_tag, 0, 0xCE)
+def ack_frame(delivery_tag: int, *, multiple: bool = False) -> bytes:
+    """`basic.ack` of one delivery, or of all up to it."""
+    return _ACK.pack(_METHOD, CHANNEL, 13, _BASIC, 80, delivery_tag, multiple, 0xCE)
