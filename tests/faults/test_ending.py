@@ -57,6 +57,30 @@ async def test_a_request_that_waits_in_the_kernel_when_the_listener_closes_is_an
         assert answers == [b"202"] * 10
 
 
+async def test_a_request_that_comes_just_after_the_listener_has_closed_is_answered(
+    broker: PrivateBroker, tmp_path: Path
+) -> None:
+    async with stand(broker, tmp_path, Shape(ingests=1, workers=1), seed=1) as made:
+        replica, (endpoint,) = made.run.ingests[0], made.endpoints()
+        replica.kill(signal.SIGTERM)
+        links: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+        async def refused() -> bool:
+            try:
+                links.append(await asyncio.open_connection(*endpoint))
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        await eventually(refused, within_s=5, every_s=0.02)
+        reader, writer = links[-1]
+        writer.write(request(made, 0))
+        async with asyncio.timeout(10):
+            assert await status(reader) == b"202"
+        for _, link in links:
+            link.close()
+
+
 async def answers_close(host: str, port: int, content: bytes) -> bool:
     """Whether an answer ends its connection: the process has begun to drain."""
     reader, writer = await asyncio.open_connection(host, port)
