@@ -56,6 +56,7 @@ class Reader:
 
     async def settled(self) -> None:
         """Return when the broker has heard of everything that was settled."""
+        await asyncio.sleep(0)  # acknowledges leave at the end of a turn of the loop
         for page in self._pages:
             await page.count()  # an answer comes after all that was said before
 
