@@ -1,11 +1,14 @@
 """What is done to the system under load, act by act. Each act leaves everything running; what it draws depends on the seed."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from urllib.parse import quote
+
+from yarl import URL
 
 from bench.faults.destination import Mood
 from bench.faults.ledger import Answer
@@ -17,6 +20,7 @@ from forebay.topology import DEFAULT_QUEUE
 from forebay_cli.local.run import Component
 from forebay_cli.rabbitmq import PrivateBroker
 
+BROKER_URI = "secrets/broker/uri"  # where a process finds it, below its FOREBAY_ROOT
 CONFIRM_S = 5.0  # the ingest's patience with the broker; a longer hang ends in 503s
 
 
@@ -158,6 +162,22 @@ async def unbound(cast: Cast) -> None:
     await asyncio.sleep(1)
 
 
+async def rotated(cast: Cast) -> None:
+    """The broker's passwords are changed, every connection is closed, and the new passwords come a second later."""
+    stand = cast.stand
+    files = [replica.launch.root / BROKER_URI for replica in stand.run.replicas]
+    old = {file: URL(file.read_text()) for file in files}
+    passwords = {str(uri.user): secrets.token_urlsafe(24) for uri in old.values()}
+    async with stand.management() as management:
+        for user, password in passwords.items():
+            await management.put(f"users/{quote(user, safe='')}", {"password": password, "tags": ""})
+            await management.delete(f"connections/username/{quote(user, safe='')}")
+    await asyncio.sleep(1)
+    for file, uri in old.items():
+        file.write_text(str(uri.with_password(passwords[str(uri.user)])))
+    await asyncio.sleep(3)
+
+
 async def _hang(stand: Stand, seconds: float) -> None:
     stand.broker.pause()
     try:
@@ -289,6 +309,7 @@ DIRECT = (
     Act(name="memory alarm", play=memory_alarm),
     Act(name="disk alarm", play=disk_alarm),
     Act(name="queue unbound", play=unbound),
+    Act(name="passwords rotated", play=rotated),
     Act(name="destination slow", play=slow),
     Act(name="destination fails", play=failing),
     Act(name="destination down", play=down),
