@@ -277,11 +277,42 @@ async def test_a_second_answer_to_one_request_is_never_taken_for_the_next_one() 
 
 
 async def test_what_comes_on_an_idle_connection_ends_it() -> None:
-    async with serving(says(OK, EMPTY)) as (client, server):
+    answered = asyncio.Event()
+
+    async def says_more(request: Request, writer: asyncio.StreamWriter) -> None:
+        await says(OK)(request, writer)
+        if request.connection == 1:
+            await answered.wait()
+            await says(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")(request, writer)
+
+    async with serving(says_more) as (client, server):
         assert (await post(client)).status == 200
-        await eventually(lambda: _is(server.open == 0))
+        answered.set()
+        await eventually(lambda: _is(client._idle == []))
         assert (await post(client)).status == 200
         assert server.connections == 2
+
+
+async def test_an_earlier_deadline_that_comes_later_is_kept() -> None:
+    ended: list[tuple[str, float]] = []
+    loop = asyncio.get_running_loop()
+
+    class Late:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def fail(self, error: NoAnswer) -> None:
+            ended.append((self.name, loop.time()))
+            deadlines.remove(self)  # type: ignore[arg-type]
+
+    deadlines, began = http_client._Deadlines(loop, "too late"), loop.time()
+    for name, seconds in (("second", 0.1), ("first", 0.02), ("never", 60)):
+        deadlines.add(Late(name), began + seconds)  # type: ignore[arg-type]
+    await eventually(lambda: _is(len(ended) == 2))
+    assert [name for name, _ in ended] == ["first", "second"]
+    assert ended[0][1] - began < 0.09
+    assert deadlines._timer is not None
+    deadlines._timer.cancel()
 
 
 async def test_at_most_two_kibibytes_of_an_answer_are_kept() -> None:

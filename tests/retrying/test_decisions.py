@@ -77,6 +77,7 @@ def test_a_retry_that_would_come_too_late_is_not_made() -> None:
 def test_retry_after_is_a_floor_and_has_a_cap() -> None:
     assert decided(Refused(429, "slow down", retry_after=100)) == RetryIn(120)
     assert decided(Refused(429, "slow down", retry_after=0)) == RetryIn(5)
+    assert decided(Refused(429, "slow down", retry_after=2)) == RetryIn(5)
     assert decided(Refused(429, "slow down", retry_after=1e9)) == RetryIn(3600)
     assert decided(Refused(503, "slow down", retry_after=100), retry_after_max=0) == RetryIn(5)
 

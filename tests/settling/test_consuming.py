@@ -96,6 +96,11 @@ async def test_the_oldest_age_is_that_of_the_oldest_first_attempt(case: Case) ->
     assert case.worker.oldest_age(1_790_000_100) == 98
     await case.end("2000")
     assert case.worker.oldest_age(1_790_000_100) == 95
+    case.broker.queues[QUEUE].append(encode(envelope(id="retried", attempts_made=1, received_at=1_700_000_000_000)))
+    case.worker.on_message(case.broker.deliver(QUEUE))
+    await case.turn()
+    assert case.worker.oldest_age(1_790_000_100) == 95  # what is tried again is old by its nature
+    await case.end("retried")
     await case.end("5000")
     assert case.worker.oldest_age(1_790_000_100) == 0
 
