@@ -183,10 +183,10 @@ async def test_beyond_the_bounds_it_is_busy(newest_broker: VirtualHost) -> None:
 
 
 async def test_a_broker_that_is_killed_is_a_no_and_what_it_had_confirmed_is_there_afterwards(
-    broker: VirtualHost,
+    newest_broker: VirtualHost,
 ) -> None:
-    await declare(broker, settle_s=SETTLE_S)
-    async with publishing(broker.uri) as publisher:
+    await declare(newest_broker, settle_s=SETTLE_S)
+    async with publishing(newest_broker.uri) as publisher:
         confirmed: list[str] = []
         ended: list[Outcome] = []
 
@@ -205,18 +205,18 @@ async def test_a_broker_that_is_killed_is_a_no_and_what_it_had_confirmed_is_ther
 
         flooding = asyncio.ensure_future(flood())
         await eventually(so(lambda: len(confirmed) > 500), every_s=0.005)
-        killing = asyncio.ensure_future(broker.server.kill())
+        killing = asyncio.ensure_future(newest_broker.server.kill())
         await eventually(so(lambda: Outcome.DOWN in ended), every_s=0.005)
         flooding.cancel()
         await killing
         assert publisher.in_flight == 0
         assert {Outcome.CONFIRMED, Outcome.DISCONNECTED} <= set(ended)
         assert publisher.link.error
-        await broker.server.start()
+        await newest_broker.server.start()
         await eventually(so(lambda: publisher.obstacle is None), every_s=0.005)
         assert await outcome(publisher, number=-1) is Outcome.CONFIRMED
     kept = set()
-    while found := await ready(broker):
+    while found := await ready(newest_broker):
         kept |= set(found)
     assert not set(confirmed) - kept
 

@@ -126,7 +126,7 @@ class Client:
     async def __aenter__(self) -> Self:
         try:
             await self._loop.sock_connect(self._sock, ("127.0.0.1", self._port))
-        except OSError:
+        except BaseException:
             self._sock.close()
             raise
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
