@@ -28,10 +28,12 @@ from forebay.management import Management
 from forebay.settings import IngestSettings, Route, Verification, WorkerSettings, dump
 from forebay.topology import Names, SourceTopology, shared_objects, source_objects
 from forebay_cli.rabbitmq import PrivateBroker, private_broker
+from tools.rabbitmq_root import root_of
 
 __all__ = ["BuildError", "built"]
 
 SECRET = "a-secret-that-only-the-bench-knows"  # of the signatures
+RABBITMQ = "sid"  # the Debian suite with the current RabbitMQ: what is measured is what people install today
 VHOST = "/"
 READY_S = 30.0
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -76,8 +78,8 @@ class Broker:
 
 @asynccontextmanager
 async def broker() -> AsyncIterator[Broker]:
-    """A fresh broker with Forebay's shared objects."""
-    async with private_broker() as private, private.management() as management:
+    """A fresh broker of the current release with Forebay's shared objects."""
+    async with private_broker(root=root_of(RABBITMQ)) as private, private.management() as management:
         await management.declare(shared_objects(VHOST))
         yield Broker(private=private, management=management)
 
