@@ -23,12 +23,12 @@ from typing import Any
 from urllib.parse import quote
 
 from tools.build import BuildError, built
+from tools.rabbitmq_root import root_of
 
 from forebay.management import Management
 from forebay.settings import IngestSettings, Route, Verification, WorkerSettings, dump
 from forebay.topology import Names, SourceTopology, shared_objects, source_objects
 from forebay_cli.rabbitmq import PrivateBroker, private_broker
-from tools.rabbitmq_root import root_of
 
 __all__ = ["BuildError", "built"]
 
