@@ -13,6 +13,7 @@ class Connection:
     client: asyncio.StreamWriter
     holding: bool = False
     held: bytearray = field(default_factory=bytearray)
+    ended: bool = False  # the client has closed it
 
     def hold(self) -> None:
         """From now on keep what the broker says."""
@@ -47,7 +48,7 @@ async def proxy(port: int) -> AsyncIterator[Proxy]:
         connection = Connection(writer)
         state.connections.append(connection)
         try:
-            await asyncio.gather(_pass_on(reader, up_writer), _hold_back(up_reader, connection))
+            await asyncio.gather(_pass_on(reader, up_writer, connection), _hold_back(up_reader, connection))
         except (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -67,10 +68,13 @@ async def proxy(port: int) -> AsyncIterator[Proxy]:
         await server.wait_closed()
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-    writer.close()
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: Connection) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+    finally:
+        connection.ended = True
+        writer.close()
 
 
 async def _hold_back(reader: asyncio.StreamReader, connection: Connection) -> None:

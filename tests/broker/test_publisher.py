@@ -278,6 +278,22 @@ async def test_a_confirm_that_a_former_connection_still_delivers_confirms_nothin
             assert ends[1] is Outcome.CONFIRMED
 
 
+async def test_the_end_of_a_former_connection_is_not_the_end_of_the_present_one(newest_broker: VirtualHost) -> None:
+    await declare(newest_broker)
+    async with proxy(newest_broker.server.amqp_port) as between:
+        uri = newest_broker.uri.replace(str(newest_broker.server.amqp_port), str(between.port))
+        async with publishing(uri) as publisher:
+            former = between.connections[-1]
+            former.hold()  # it will never answer a polite close, and is dropped only when the next one is there
+            publisher.link.recycle("the test")
+            await eventually(so(lambda: len(between.connections) == 2 and publisher.obstacle is None), every_s=0.001)
+            await eventually(so(lambda: former.ended), every_s=0.001)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert await outcome(publisher) is Outcome.CONFIRMED
+            assert len(between.connections) == 2
+
+
 async def test_at_the_end_nothing_is_left_without_an_answer_and_the_broker_hears_of_it(
     newest_broker: VirtualHost,
 ) -> None:
