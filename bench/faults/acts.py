@@ -97,6 +97,7 @@ async def storm(cast: Cast) -> None:
             group.create_task(brokers())
             group.create_task(processes("ingest"))
             group.create_task(processes("worker"))
+    await asyncio.sleep(3)
 
 
 def dice_of(stand: Stand, dice: Random, whose: str) -> Random:

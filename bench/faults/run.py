@@ -44,6 +44,7 @@ async def perform(given: Options) -> dict[str, Any]:
 
 
 async def _account(given: Options, made: Stand, proxy: Toxiproxy, began: float) -> dict[str, Any]:
+    circumstances = verdict.circumstances(quick=not given.minutes, rabbitmq=made.broker.version)
     watching = asyncio.create_task(report.watch(made))
     try:
         async with loaded(made):
@@ -61,7 +62,7 @@ async def _account(given: Options, made: Stand, proxy: Toxiproxy, began: float) 
         "kills": dict(made.kills),
         "seed": given.seed,
         "seconds": round(time.monotonic() - began, 1),
-        **verdict.circumstances(quick=not given.minutes, rabbitmq=made.broker.version),
+        **circumstances,
     }
 
 
