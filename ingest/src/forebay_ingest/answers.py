@@ -42,7 +42,6 @@ SIGNATURE = Refusal("signature", 401, "The signature does not verify.")
 SUSPENDED = Refusal("suspended", 503, "This source is suspended.", retry=True)
 OVERLOADED = Refusal("overloaded", 503, "Too much is being received at this moment.", retry=True, close=True)
 CONNECTIONS = Refusal("connections", 503, "Too many connections are open.", retry=True, close=True)
-DRAINING = Refusal("draining", 503, "This process is ending; another one will answer.", retry=True, close=True)
 UNHANDLED = Refusal("unhandled", 503, "The webhook could not be taken.", retry=True, close=True)
 
 _STORE = "The webhook could not be stored safely."

@@ -71,7 +71,7 @@ def _parsed(url: str) -> pika.URLParameters:
         raise SpecError(f"the broker's URL is none of AMQP; {_FORM}")
     try:
         return pika.URLParameters(url)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, SyntaxError) as error:
         raise SpecError(f"the broker's URL can not be read; {_FORM}") from error
 
 
