@@ -1,6 +1,7 @@
 """A TCP proxy in front of a broker that can hold back what the broker says."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,7 +38,8 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy(port: int) -> AsyncIterator[Proxy]:
+async def proxy(port: int, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+    """In front of this port of 127.0.0.1; with `tls` it takes TLS off."""
     state, tasks = Proxy(), set[asyncio.Task[None]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,7 +58,7 @@ async def proxy(port: int) -> AsyncIterator[Proxy]:
             writer.close()
             tasks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     state.port = server.sockets[0].getsockname()[1]
     try:
         yield state

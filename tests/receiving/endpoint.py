@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from forebay.settings import Answer, IngestLimits, IngestSettings, Route, Runtime, Verification, dump
 from forebay.telemetry import Log
-from forebay_ingest import app
+from forebay_ingest import app, connection
 from forebay_ingest.app import Ingest
 from tests.publishing.local import LocalPublisher
 from tests.receiving.wire import Reply, finals, replies
@@ -45,7 +45,10 @@ class Endpoint:
         problems: list[Any] = []
         loop, log = asyncio.get_running_loop(), io.StringIO()
         loop.set_exception_handler(lambda _, context: problems.append(context))
-        with patch.multiple(app, Publisher=LocalPublisher, _TICK_S=tick_s, _SECRETS_S=tick_s, _GRACE_S=tick_s):
+        with (
+            patch.multiple(app, Publisher=LocalPublisher, _TICK_S=tick_s, _SECRETS_S=tick_s, _GRACE_S=tick_s),
+            patch.object(connection, "_LINGER_S", 0.2),
+        ):
             ingest = Ingest(Runtime(root=root, listen="127.0.0.1:0"), Log({}, stream=log))
             address = (await ingest.start())["http"]
             work = asyncio.ensure_future(ingest.run())
@@ -107,9 +110,9 @@ async def _end(ingest: Ingest, work: "asyncio.Future[None]") -> None:
     await asyncio.gather(work, return_exceptions=True)
     assert ingest._server is not None
     ingest._server.close()
-    for connection in list(ingest.connections):
-        if connection._transport is not None:
-            connection._transport.abort()
+    for one in list(ingest.connections):
+        if one._transport is not None:
+            one._transport.abort()
     await eventually(so(lambda: not ingest.connections), every_s=0.002)
 
 

@@ -87,10 +87,7 @@ async def test_a_webhook_that_waits_for_its_confirm_is_not_called_slow(endpoint:
         assert [reply.status for reply in await client.answers()] == [202]
 
 
-async def test_who_was_told_the_last_word_and_does_not_go_is_thrown_out(
-    endpoint: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("forebay_ingest.connection._LINGER_S", 0.1)
+async def test_who_was_told_the_last_word_and_does_not_go_is_thrown_out(endpoint: Opener) -> None:
     async with endpoint() as it, it.client() as client:
         await client.send(b"nonsense\r\n\r\n")
         assert statuses(await client.rest()) == [400]
