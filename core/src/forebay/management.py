@@ -32,6 +32,7 @@ SETTLE_S = 2.0
 _TOTALS = (
     "disable_stats=true&enable_queue_totals=true"  # what the queues themselves last said, not the statistics database
 )
+_RETRIES, _RETRY_S = 3, 0.5  # of a declaration that the broker itself stumbled over
 _AT_ONCE = 16  # 1,000 exchanges, 2,000 queues and as many bindings take about four seconds so
 
 
@@ -124,7 +125,15 @@ class Management:
 
     async def _declare(self, item: BrokerObject) -> bool:
         """Whether a queue came into being."""
-        status, _ = await self._call(item.method, item.path, item.body, about=f"{item.kind} '{item.name}'")
+        about = f"{item.kind} '{item.name}'"
+        for _ in range(_RETRIES):
+            try:
+                status, _text = await self._call(item.method, item.path, item.body, about=about)
+            except _StumbledError:
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return item.kind == "queue" and status == 201
+        status, _text = await self._call(item.method, item.path, item.body, about=about)
         return item.kind == "queue" and status == 201
 
     async def _call(
@@ -152,9 +161,15 @@ class Management:
             return Rejected(f"RabbitMQ's management API at {self._api} refused user '{self._username}': {reason}")
         if status == 404:
             return Missing(f"RabbitMQ has no {about}, or no virtual host for it: {reason}")
+        if status == 400 and "'EXIT'" in reason:
+            return _StumbledError(f"RabbitMQ stumbled over {about}: {reason}")
         if "inequivalent" in reason:
             return Inequivalent(f"RabbitMQ already has {about} with other arguments: {reason}")
         return Rejected(f"RabbitMQ refused {method} of {about} ({status}): {reason}")
+
+
+class _StumbledError(Unavailable):
+    """A process inside the broker had died, and the next try finds its successor (seen on 3.10 while it is busy)."""
 
 
 def _phase(item: BrokerObject) -> int:
