@@ -190,9 +190,8 @@ class Link:
             return
         if connection.is_open:
             connection.close()
-            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, _abort, connection)
-        else:
-            _abort(connection)
+        # Also one that is still connecting: in the moment in which its socket is handed over, pika can not let go of it.
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, _abort, connection)
 
     async def _close(self) -> None:
         """The end: nothing that was under way is left without an answer, and the broker hears of it."""
