@@ -8,10 +8,10 @@ processes' logs stay in .forebay/faults/SEED.
 """
 
 import asyncio
-import contextlib
 import secrets
 import signal
 import sys
+from typing import Any
 
 from tools.build import BuildError
 
@@ -20,13 +20,33 @@ from bench.faults.options import Options, options
 from bench.faults.run import perform
 from forebay.errors import ForebayError
 
+STOPPED = 130  # the exit status of what was told to end
+
 
 async def main(given: Options) -> int:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    results = await perform(given)
+    told = _end_when_told()
+    try:
+        results = await perform(given)
+    except asyncio.CancelledError:
+        if told.is_set():
+            return STOPPED
+        raise
     return report.conclude(results, given)
+
+
+def _end_when_told() -> asyncio.Event:
+    """Cancel the task that calls on SIGINT and SIGTERM, so that it ends what it has started."""
+    task, told = asyncio.current_task(), asyncio.Event()
+    assert task is not None
+
+    def end(task: "asyncio.Task[Any]", number: signal.Signals) -> None:
+        told.set()
+        print(f"\nfaults: ends all that it has started ({number.name})", file=sys.stderr)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end, task, number)
+    return told
 
 
 if __name__ == "__main__":
@@ -34,7 +54,3 @@ if __name__ == "__main__":
         sys.exit(asyncio.run(main(options(secrets.randbelow(10**6)))))
     except (ForebayError, BuildError) as error:
         sys.exit(f"faults: {error}")
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        with contextlib.suppress(OSError):
-            print("\nfaults: stopped; everything that was started has ended", file=sys.stderr)
-        sys.exit(130)

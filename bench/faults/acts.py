@@ -258,6 +258,22 @@ async def end_workers(cast: Cast) -> None:
             await cast.stand.terminate(replica)
 
 
+async def end_amid_hang(cast: Cast) -> None:
+    """SIGTERM of an ingest and of a worker while the broker hangs, SIGCONT of the broker a little later."""
+    stand = cast.stand
+    chosen = [cast.dice.choice(stand.run.ingests), cast.dice.choice(stand.run.workers)]
+    stand.broker.pause()
+    try:
+        async with asyncio.TaskGroup() as group:
+            for replica in chosen:
+                group.create_task(stand.terminate(replica, within_s=60))
+            await asyncio.sleep(cast.dice.uniform(0.5, 1.5) * CONFIRM_S)
+            stand.broker.resume()
+    finally:
+        stand.broker.resume()
+    await asyncio.sleep(2)
+
+
 async def deploy_proxied(cast: Cast) -> None:
     """New processes take over from the old ones, and reach the broker through the proxy."""
     await cast.stand.deploy(Proxied(broker=cast.stand.broker, port=cast.network.port))
@@ -317,6 +333,7 @@ DIRECT = (
     Act(name="destination cuts answers", play=closing),
     Act(name="SIGTERM of each ingest", play=end_ingests),
     Act(name="SIGTERM of each worker", play=end_workers),
+    Act(name="SIGTERM while the broker hangs", play=end_amid_hang),
 )
 PROXIED = (
     Act(name="deploy", play=deploy_proxied),

@@ -30,7 +30,9 @@ BARS_OF_A_ROUND = (
     Bar(figure="SIGKILLs of a worker", key="kills.worker", sign="≥", bar=20),
     Bar(figure="dead letters (webhooks refused for good)", key="dead_lettered", sign="≥", bar=1),
 )
-SIGTERM_ACTS = ("SIGTERM of each ingest", "SIGTERM of each worker", "deploy")
+SIGTERM_ACTS = (
+    "SIGTERM of each ingest", "SIGTERM of each worker", "SIGTERM while the broker hangs", "deploy",
+)  # fmt: skip
 _EVERY_S = 10.0  # between two lines where nobody watches
 
 
