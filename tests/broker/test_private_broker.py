@@ -19,7 +19,7 @@ from forebay_cli.distribution import version_in
 from forebay_cli.rabbitmq import PrivateBroker, private_broker
 from tests.support.brokers import NEWEST, VirtualHost
 from tests.support.processes import alive, arguments_of, descendants, listening_addresses, name_of
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, so
 
 OWNER = """
 import asyncio, sys
@@ -114,7 +114,10 @@ async def test_while_paused_it_answers_nothing_and_afterwards_all_is_well(broker
 async def test_rabbitmqctl_reaches_it_and_leaves_nothing_running(broker: VirtualHost) -> None:
     before = descendants(os.getpid())
     assert broker.server.username in await broker.server.control("list_users")
-    assert {name_of(pid) for pid in descendants(os.getpid()) - before if alive(pid)} <= {"pytest"}
+    # It has answered before its last child has ended.
+    await eventually(
+        so(lambda: {name_of(pid) for pid in descendants(os.getpid()) - before if alive(pid)} <= {"pytest"})
+    )
     with pytest.raises(ForebayError, match="no_such_command"):
         await broker.server.control("no_such_command")
 
