@@ -115,5 +115,5 @@ async def _settle(sock: socket.socket, received: bytearray, turns: int) -> bool:
 
 def _classes(data: bytes) -> list[str]:
     """No body here looks like the beginning of an answer."""
-    found = [f"{digit.decode()}xx" for digit in re.findall(rb"HTTP/1\.[01] ([1-5])[0-9]{2} [A-Z]", data)]
+    found = [f"{digit.decode()}xx" for digit in re.findall(rb"HTTP/[0-9]\.[0-9] ([1-5])[0-9]{2} [A-Z]", data)]
     return [kind for kind in found if kind != "1xx"]

@@ -1,6 +1,7 @@
 """The endpoint reads HTTP as aiohttp's server does, byte for byte; each difference is written down with its reason."""
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -144,6 +145,9 @@ CORPUS: dict[str, bytes | tuple[bytes, ...]] = {
     "tab in the request line": req("Content-Length: 3", line="POST\t/\tHTTP/1.1", body=b"abc") + NEXT,
     "HTTP/0.9": b"GET /\r\n\r\n" + NEXT,
     "HTTP/0.9 spelled out": req(line="GET / HTTP/0.9") + NEXT,
+    "HTTP/0.9 alone": b"GET /\r\n\r\n",
+    "HTTP/0.9 of a lost space": req("Content-Length: 3", line="POST /HTTP/1.1", body=b"abc"),
+    "HTTP/2.0 alone": req("Content-Length: 3", line="POST / HTTP/2.0", body=b"abc"),
     "HTTP/1.0": req("Content-Length: 3", line="POST / HTTP/1.0", body=b"abc") + NEXT,
     "HTTP/1.0 kept alive": req("Connection: keep-alive", "Content-Length: 3", line="POST / HTTP/1.0", body=b"abc") + NEXT,
     "HTTP/1.2": req("Content-Length: 3", line="POST / HTTP/1.2", body=b"abc") + NEXT,
@@ -185,7 +189,7 @@ DIFFERENCES: dict[str, tuple[Said, Said, str]] = {
         ),
     ),
     **dict.fromkeys(
-        ("Connection close", "HTTP/0.9", "HTTP/0.9 spelled out", "HTTP/1.0", "HTTP/2.0"),
+        ("Connection close", "HTTP/1.0"),
         (
             Said(("2xx",), open=False),
             Said(("4xx",), open=False),
@@ -198,6 +202,14 @@ DIFFERENCES: dict[str, tuple[Said, Said, str]] = {
             Said(("4xx",), open=False),
             Said(("4xx",), open=True),
             "we refuse from the head or at the limit, with the rest unread, so the connection can not go on",
+        ),
+    ),
+    **dict.fromkeys(
+        ("HTTP/0.9 alone", "HTTP/0.9 of a lost space", "HTTP/2.0 alone"),
+        (
+            Said(("4xx",), open=False),
+            Said(("2xx",), open=False),
+            "who means another HTTP than 1.0 or 1.1 means other rules too, or has lost a space",
         ),
     ),
     "asterisk form": (
@@ -297,6 +309,8 @@ def explained(stream: bytes, ours: Said, theirs: Said) -> bool:
         return not ours.open  # it forgot what was whole before the error, or minds what follows the last request
     lower = stream.lower()
     if not ours.open and (b"upgrade" in lower or b"connect" in lower or b"http/1.0" in lower or b"413" in lower):
+        return True
+    if "4xx" in ours.classes and re.search(rb"(?m)^[A-Z]+ [^ \r\n]* *\r?$|HTTP/(0\.9|2\.0)", stream):
         return True
     return b"*" in stream or ("4xx" in ours.classes and len(stream) > BODY_LIMIT)
 

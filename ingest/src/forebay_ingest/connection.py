@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 from aiohttp import hdrs
 from aiohttp._http_parser import HttpRequestParser  # the compiled one, or no start at all
-from aiohttp.http import HttpVersion11
+from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from forebay.settings import IngestLimits
@@ -218,8 +218,10 @@ class Connection(asyncio.Protocol):
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         self._length = (None if head.chunked else 0) if length is None else int(length)
         limits = self._listener.limits
-        if self._held + (size or _SLICE) > limits.header_bytes and size_of(head) > limits.header_bytes:
-            refusal: Refusal | None = answers.HEADERS_TOO_LARGE
+        if head.version is not HttpVersion11 and head.version is not HttpVersion10:
+            refusal: Refusal | None = answers.BAD_REQUEST  # the parser takes HTTP/0.9 and 2.0 for requests too
+        elif self._held + (size or _SLICE) > limits.header_bytes and size_of(head) > limits.header_bytes:
+            refusal = answers.HEADERS_TOO_LARGE
         else:
             refusal = self._listener.receiver.check(head, self._length)
         if refusal is not None:
