@@ -47,7 +47,7 @@ class Part(Protocol):
         """Finish what is under way; called once, on SIGTERM or Ctrl-C."""
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled. Returning means that the end was asked for; raising, that it failed."""
 
 
 def main(part: Callable[[Runtime, Log], Part], runtime: Runtime, log: Log) -> int:
@@ -88,9 +88,9 @@ async def _live(make: Callable[[Runtime, Log], Part], runtime: Runtime, log: Log
     log.info("started", **addresses, pid=os.getpid())
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    failed = work.done()
-    if failed:
-        log.error("failed", error=repr(work.exception()))
+    failure = work.exception() if work.done() else None
+    if failure is not None:
+        log.error("failed", error=repr(failure))
     else:
         log.info("draining")
         admin.draining = True
@@ -98,7 +98,7 @@ async def _live(make: Callable[[Runtime, Log], Part], runtime: Runtime, log: Log
     await _cancel(work)
     await admin.close()
     log.info("stopped")
-    return 1 if failed else 0
+    return 1 if failure is not None else 0
 
 
 async def _cancel(task: "asyncio.Future[None]") -> None:

@@ -6,18 +6,39 @@ before the pods.
 
 from forebay.source import WebhookSource
 from forebay_operator.desired import ingest, monitoring, settings, worker
+from forebay_operator.desired.exposure import url
 from forebay_operator.desired.metadata import Object, broker_secret
-from forebay_operator.desired.platform import Platform
+from forebay_operator.desired.platform import CHILD_KINDS, OPTIONAL_APIS, Platform
+from forebay_operator.desired.pod import NO_VERSIONS, Versions
 from forebay_operator.desired.topology import source_topology
 
-__all__ = ["Object", "Platform", "broker_secret", "desired", "source_topology"]
+__all__ = [
+    "CHILD_KINDS",
+    "OPTIONAL_APIS",
+    "Object",
+    "Platform",
+    "broker_secret",
+    "desired",
+    "secret_names",
+    "source_topology",
+    "url",
+]
 
 
-def desired(source: WebhookSource, platform: Platform) -> list[Object]:
-    """Every object the source needs, as the API server takes them."""
+def desired(source: WebhookSource, platform: Platform, versions: Versions = NO_VERSIONS) -> list[Object]:
+    """Every object the source needs, as the API server takes them.
+
+    `versions` are those of the Secrets that pods mount (name → resourceVersion): other versions need other pods.
+    """
     return [
         *settings.objects(source, platform),
-        *ingest.objects(source, platform),
-        *worker.objects(source, platform),
+        *ingest.objects(source, platform, versions),
+        *worker.objects(source, platform, versions),
         *monitoring.objects(source, platform),
     ]
+
+
+def secret_names(source: WebhookSource) -> tuple[str, ...]:
+    """The Secrets of the source's namespace that its pods mount, besides the broker's."""
+    refs = (*ingest.secrets(source), *worker.secrets(source))
+    return tuple(sorted({ref.name for ref in refs}))

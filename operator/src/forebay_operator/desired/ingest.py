@@ -3,9 +3,10 @@
 from forebay.settings import dump
 from forebay.source import WebhookSource
 from forebay.source.cluster import PodTemplate, Resources
+from forebay.source.references import SecretKeyRef
 from forebay_operator.desired.metadata import Object, ingest_name, metadata, selector
 from forebay_operator.desired.platform import Platform
-from forebay_operator.desired.pod import Process, deployment, service_account
+from forebay_operator.desired.pod import NO_VERSIONS, Process, Versions, deployment, service_account
 from forebay_operator.desired.settings import fingerprint, ingest_settings
 
 PORT = 8080
@@ -16,8 +17,14 @@ RESOURCES = Resources(requests={"cpu": "100m", "memory": "64Mi"}, limits={"memor
 LINGER_S = 5
 
 
-def objects(source: WebhookSource, platform: Platform) -> list[Object]:
-    return [service_account(source, "ingest"), deployment(source, platform, process(source, platform)), service(source)]
+def objects(source: WebhookSource, platform: Platform, versions: Versions = NO_VERSIONS) -> list[Object]:
+    pods = deployment(source, platform, process(source, platform), versions)
+    return [service_account(source, "ingest"), pods, service(source)]
+
+
+def secrets(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
+    """What the endpoint checks signatures by."""
+    return source.spec.ingest.verification.secret_refs
 
 
 def process(source: WebhookSource, platform: Platform) -> Process:
@@ -29,7 +36,7 @@ def process(source: WebhookSource, platform: Platform) -> Process:
         command="forebay-ingest",
         settings_key="ingest.json",
         settings_hash=fingerprint(dump(settings)),
-        secrets=ingest.verification.secret_refs,
+        secrets=secrets(source),
         ports=({"name": "http-ingest", "containerPort": PORT, "protocol": "TCP"},),
         replicas=REPLICAS if ingest.replicas is None else ingest.replicas,
         grace_s=LINGER_S + round(settings.drain_s) + 5,

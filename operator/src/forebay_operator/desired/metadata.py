@@ -10,6 +10,7 @@ Component = Literal["ingest", "worker"]
 SOURCE_LABEL = f"{GROUP}/source"
 QUEUE_LABEL = f"{GROUP}/queue"
 SETTINGS_HASH = f"{GROUP}/settings-sha256"
+SECRETS_HASH = f"{GROUP}/secrets-sha256"
 
 
 def ingest_name(source: WebhookSource) -> str:

@@ -3,6 +3,26 @@
 from dataclasses import dataclass
 
 POD_MONITOR = "monitoring.coreos.com/v1/PodMonitor"
+PROMETHEUS_RULE = "monitoring.coreos.com/v1/PrometheusRule"
+SCALED_OBJECT = "keda.sh/v1alpha1/ScaledObject"
+TRIGGER_AUTHENTICATION = "keda.sh/v1alpha1/TriggerAuthentication"
+HTTP_ROUTE = "gateway.networking.k8s.io/v1/HTTPRoute"
+
+# APIs that a cluster may have or not, as "group/version/Kind".
+OPTIONAL_APIS = (POD_MONITOR, PROMETHEUS_RULE, SCALED_OBJECT, TRIGGER_AUTHENTICATION, HTTP_ROUTE)
+
+# Every kind of child that a source can have, as (apiVersion, kind); of these the optional ones only where they are served.
+CHILD_KINDS = (
+    ("v1", "ConfigMap"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("apps/v1", "Deployment"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("policy/v1", "PodDisruptionBudget"),
+    *((api.rpartition("/")[0], api.rpartition("/")[2]) for api in OPTIONAL_APIS),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,9 @@
 """Pods of Forebay: safe by default (the *restricted* Pod Security Standard), everything below FOREBAY_ROOT."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from forebay.settings import DEFAULT_ROOT
@@ -9,6 +11,7 @@ from forebay.source import WebhookSource
 from forebay.source.cluster import PodTemplate, Resources
 from forebay.source.references import RESERVED_SECRET, SecretKeyRef
 from forebay_operator.desired.metadata import (
+    SECRETS_HASH,
     SETTINGS_HASH,
     Component,
     Object,
@@ -20,6 +23,9 @@ from forebay_operator.desired.metadata import (
     settings_name,
 )
 from forebay_operator.desired.platform import Platform
+
+Versions = Mapping[str, str]  # of Secrets: name → resourceVersion
+NO_VERSIONS: Versions = MappingProxyType({})
 
 ADMIN_PORT = 9090
 _READABLE = 0o444  # by whatever user the image runs as; the pod has no second container
@@ -45,7 +51,7 @@ class Process:
     template: PodTemplate
 
 
-def deployment(source: WebhookSource, platform: Platform, process: Process) -> Object:
+def deployment(source: WebhookSource, platform: Platform, process: Process, versions: Versions = NO_VERSIONS) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -56,7 +62,7 @@ def deployment(source: WebhookSource, platform: Platform, process: Process) -> O
             "selector": {"matchLabels": selector(source, process.component, process.queue)},
             # A new pod is ready before an old one goes: an endpoint of one replica has no gap either.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}},
-            "template": _template(source, platform, process),
+            "template": _template(source, platform, process, versions),
         },
     }
 
@@ -71,13 +77,14 @@ def service_account(source: WebhookSource, component: Component) -> Object:
     }
 
 
-def _template(source: WebhookSource, platform: Platform, process: Process) -> Object:
+def _template(source: WebhookSource, platform: Platform, process: Process, versions: Versions) -> Object:
     extra = process.template
     own = labels(source, process.component, process.queue)
+    annotations = {SETTINGS_HASH: process.settings_hash, **_secrets_hash(source, process, versions)}
     return {
         "metadata": {
             "labels": {**(extra.labels or {}), **own},
-            "annotations": {**(extra.annotations or {}), SETTINGS_HASH: process.settings_hash},
+            "annotations": {**(extra.annotations or {}), **annotations},
         },
         "spec": {
             "serviceAccountName": extra.service_account_name or account_name(source, process.component),
@@ -91,6 +98,13 @@ def _template(source: WebhookSource, platform: Platform, process: Process) -> Ob
             **_scheduling(platform, extra),
         },
     }
+
+
+def _secrets_hash(source: WebhookSource, process: Process, versions: Versions) -> dict[str, str]:
+    """Pods read Secrets once, as they read settings. Nothing of a Secret's content is in this: its version is enough."""
+    names = {*_by_secret(process.secrets), broker_secret(source, process.component)}
+    known = [f"{name}={versions[name]}" for name in sorted(names) if name in versions]
+    return {SECRETS_HASH: hashlib.sha256("\n".join(known).encode()).hexdigest()} if known else {}
 
 
 def _container(process: Process) -> Object:

@@ -9,16 +9,21 @@ from forebay.source.references import SecretKeyRef
 from forebay.source.worker import Auth, Worker
 from forebay_operator.desired.metadata import Object, worker_name
 from forebay_operator.desired.platform import Platform
-from forebay_operator.desired.pod import Process, deployment, service_account
+from forebay_operator.desired.pod import NO_VERSIONS, Process, Versions, deployment, service_account
 from forebay_operator.desired.settings import fingerprint, queue_names, worker_file, worker_settings
 
 REPLICAS = 1
 RESOURCES = Resources(requests={"cpu": "100m", "memory": "64Mi"}, limits={"memory": "512Mi"})
 
 
-def objects(source: WebhookSource, platform: Platform) -> list[Object]:
+def objects(source: WebhookSource, platform: Platform, versions: Versions = NO_VERSIONS) -> list[Object]:
     processes = (process(source, queue, platform) for queue in queue_names(source))
-    return [service_account(source, "worker"), *(deployment(source, platform, p) for p in processes)]
+    return [service_account(source, "worker"), *(deployment(source, platform, p, versions) for p in processes)]
+
+
+def secrets(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
+    """What deliveries log in with."""
+    return tuple(_secrets(source.spec.worker))
 
 
 def process(source: WebhookSource, queue: str, platform: Platform) -> Process:
@@ -31,7 +36,7 @@ def process(source: WebhookSource, queue: str, platform: Platform) -> Process:
         command="forebay-worker",
         settings_key=worker_file(queue),
         settings_hash=fingerprint(dump(settings)),
-        secrets=tuple(_secrets(worker)),
+        secrets=secrets(source),
         ports=(),
         replicas=REPLICAS if worker.replicas is None else worker.replicas,
         grace_s=round(settings.drain_s) + 5,

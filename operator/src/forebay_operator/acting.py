@@ -1,0 +1,313 @@
+"""Everything that goes on while this process acts: what exists is listed once, then watched; sources in turn are reconciled.
+
+The first lists come before any reconcile: whoever reconciles a source whose children were not seen yet writes them all again.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import kopf
+
+from forebay.errors import ForebayError, SpecError, Unavailable
+from forebay.telemetry import Throttle
+from forebay_operator import handlers
+from forebay_operator.broker import LOOK_S, Broker
+from forebay_operator.cluster import SECRET, SOURCE, Gone, Kind, Object
+from forebay_operator.context import Context
+from forebay_operator.desired import CHILD_KINDS, OPTIONAL_APIS
+from forebay_operator.measures import Measures
+from forebay_operator.reconcile import Reconciler
+from forebay_operator.work import WorkQueue
+from forebay_operator.world import ChildId, Key, key_of
+
+EVENT = Kind("v1", "Event")
+
+# Seconds between looks for optional APIs that came or went.
+DISCOVER_S = 60.0
+_RETRY_S = 5.0
+# A change that the API server tells in a list and no watch has told so many seconds later: the watch is deaf.
+_DEAF_S = 30.0
+
+
+class Acting:
+    """One term of acting on a cluster."""
+
+    def __init__(self, context: Context, queue: WorkQueue[Key], measures: Measures) -> None:
+        self._context = context
+        self._queue = queue
+        self._measures = measures
+        self._throttle = Throttle()
+        self._secrets_since: dict[str | None, str] = {}
+        self.unready: str | None = "has not listed everything yet"
+        self.deaf: str | None = None
+
+    async def run(self) -> None:
+        """Act until a signal ends kopf. Raises what makes going on senseless."""
+        while True:
+            await self._patiently(self._take_stock)
+            self.unready = None
+            async with _running(*self._always()):
+                restart = asyncio.Event()
+                async with _running(self._stop_when_apis_change(restart)):
+                    await self._watch(restart)
+            if not restart.is_set():
+                return
+            self._context.log.info("watches anew: optional APIs came or went", apis=sorted(self._context.platform.apis))
+
+    def _always(self) -> list[Coroutine[Any, Any, None]]:
+        reconcile = Reconciler(self._context)
+        workers = [self._queue.work(self._timed(reconcile), self._failed) for _ in range(self._context.options.workers)]
+        secrets = [self._watch_secrets(namespace) for namespace in self._namespaces]
+        return [*workers, *secrets, self._look_at_brokers(), self._resync()]
+
+    @property
+    def _namespaces(self) -> tuple[str | None, ...]:
+        return self._context.options.namespaces or (None,)
+
+    # ------------------------------------------------------------------------------------------------ API server
+
+    async def _take_stock(self) -> None:
+        """Find out which APIs there are, and what exists."""
+        kinds = [Kind(*kind) for kind in CHILD_KINDS]
+        served = await self._context.cluster.served([SOURCE, SECRET, EVENT, *kinds])
+        if SOURCE not in served:
+            raise SpecError(f"the API server has no {SOURCE.kind}: kubectl apply -f crds/")
+        self._context.kinds = served & frozenset(kinds)
+        self._context.platform = replace(self._context.platform, apis=_optional(served))
+        for namespace in self._namespaces:
+            self._secrets_since[namespace] = await self._list_secrets(namespace)
+        for kind in sorted({*self._context.kinds, SECRET}):
+            await self._list_children(kind)
+        await self._list_sources()
+
+    async def _list_children(self, kind: Kind) -> None:
+        there: set[tuple[Key, ChildId]] = set()
+        for namespace in self._namespaces:
+            async for item in self._context.cluster.list(kind, namespace, handlers.SELECTOR):
+                if "kind" in item:
+                    self._wake([self._context.world.see_child(item)])
+                    there.add((_owner(item), ChildId(kind, item["metadata"]["name"])))
+        for key, children in self._context.world.children.items():
+            for one in [one for one in children if one.kind == kind and (key, one) not in there]:
+                del children[one]  # it went while nobody watched
+
+    async def _list_sources(self) -> None:
+        there = set()
+        for namespace in self._namespaces:
+            async for item in self._context.cluster.list(SOURCE, namespace):
+                if "kind" in item:
+                    self._context.world.see_source(item)
+                    there.add(key_of(item))
+        gone = [key for key in self._context.world.sources if key not in there]
+        for key in gone:
+            del self._context.world.sources[key]
+        self._wake([*there, *gone])
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        handlers.quieten()
+        context, namespaces = self._context, self._context.options.namespaces
+        await kopf.operator(
+            registry=handlers.registry(context.world, context.kinds, self._queue.add, self._saw),
+            settings=handlers.settings(context.kinds),
+            stop_flag=stop,
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+        )
+
+    def _saw(self, kind: str) -> None:
+        self._measures.events.labels(kind).inc()
+
+    async def _stop_when_apis_change(self, stop: asyncio.Event) -> None:
+        """A term of watching knows the kinds that were there when it began; for others it begins again."""
+        optional = [_kind(api) for api in OPTIONAL_APIS]
+        while not stop.is_set():
+            await asyncio.sleep(DISCOVER_S)
+            try:
+                if _optional(await self._context.cluster.served(optional)) != self._context.platform.apis:
+                    stop.set()
+            except ForebayError as error:
+                self._complain("optional APIs not looked for", error)
+
+    async def _resync(self) -> None:
+        """Look at every source again now and then, and whether the watches still tell everything."""
+        while True:
+            await asyncio.sleep(self._context.options.resync_s)
+            self._wake(self._context.world.sources)
+            try:
+                self.deaf = await self._deaf_watch()
+            except ForebayError as error:
+                self._complain("watches not checked", error)
+
+    async def _deaf_watch(self) -> str | None:
+        """Why a restart would help: changes that the API server lists and the watches do not tell."""
+        behind = []
+        for namespace in self._namespaces:
+            async for item in self._context.cluster.list(SOURCE, namespace, metadata_only=True):
+                if "kind" in item:
+                    seen = self._context.world.sources.get(key_of(item))
+                    if seen is None or seen.version != item["metadata"]["resourceVersion"]:
+                        behind.append((key_of(item), seen and seen.version))
+        if not behind:
+            return None
+        await asyncio.sleep(_DEAF_S)
+        sources = self._context.world.sources
+        still = [key for key, version in behind if (seen := sources.get(key)) is None or seen.version == version]
+        return f"the watch of {SOURCE.kind}s does not tell of {still[0]}" if still else None
+
+    # ------------------------------------------------------------------------------------------------ Secrets
+
+    async def _list_secrets(self, namespace: str | None) -> str:
+        since = ""
+        async for item in self._context.cluster.list(SECRET, namespace, metadata_only=True):
+            if "kind" in item:
+                metadata = item["metadata"]
+                self._wake(
+                    self._context.world.see_secret(metadata["namespace"], metadata["name"], metadata["resourceVersion"])
+                )
+            else:
+                since = item["resourceVersion"]
+        return since
+
+    async def _watch_secrets(self, namespace: str | None) -> None:
+        """Metadata alone: no value of any Secret comes into this process on this way."""
+        while True:
+            try:
+                since = self._secrets_since.get(namespace) or await self._list_secrets(namespace)
+                async for what, item in self._context.cluster.watch_metadata(SECRET, namespace, since):
+                    self._secrets_since[namespace] = item["metadata"]["resourceVersion"]
+                    self._secret_seen(what, item["metadata"])
+            except Gone:
+                self._secrets_since.pop(namespace, None)
+            except ForebayError as error:
+                self._complain("Secrets not watched", error)
+                await asyncio.sleep(_RETRY_S)
+
+    def _secret_seen(self, what: str, metadata: Object) -> None:
+        if what != "BOOKMARK":
+            version = None if what == "DELETED" else metadata["resourceVersion"]
+            self._wake(self._context.world.see_secret(metadata["namespace"], metadata["name"], version))
+
+    # ------------------------------------------------------------------------------------------------ brokers
+
+    async def _look_at_brokers(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await asyncio.gather(*(self._look(broker) for broker in self._context.brokers))
+            await self._context.brokers.keep(self._context.places.values())
+
+    async def _look(self, broker: Broker) -> None:
+        """Wake the sources about whose place on the broker there is something new."""
+        names, depths, failed = broker.holdings.names(), broker.depths, broker.failure is not None
+        own = [key for key, place in self._context.places.items() if place == broker.address]
+        try:
+            await broker.look(at_most_s=LOOK_S / 2)
+        except ForebayError as error:
+            self._complain("broker not looked at", error, broker=broker.address.shown)
+            self._wake([] if failed else own)
+            return
+        now = broker.holdings.names()
+        changed = {name for name in names.keys() | now.keys() if names.get(name, _NOWHERE) != now.get(name, _NOWHERE)}
+        changed |= {f"queue {queue}" for queue in depths if depths[queue] != broker.depths.get(queue)}
+        owners = {_owner_of(name) for name in changed}
+        self._wake(own if failed else own[:1] if owners - set(own) else [])
+        self._wake(owners & set(own))
+
+    # ------------------------------------------------------------------------------------------------ work
+
+    def _wake(self, keys: Iterable[Key | None]) -> None:
+        for key in keys:
+            if key is not None:
+                self._queue.add(key)
+
+    def _timed(self, reconcile: Reconciler) -> Any:
+        async def timed(key: Key) -> float | None:
+            began = time.perf_counter()
+            result = "failed"
+            try:
+                again_s = await reconcile(key)
+                result = "ok"
+            finally:
+                self._measures.seconds.labels(result).observe(time.perf_counter() - began)
+            return again_s
+
+        return timed
+
+    def _failed(self, key: Key, error: BaseException, again_s: float) -> None:
+        kind = type(error).__name__
+        self._measures.errors.labels(kind).inc()
+        expected = isinstance(error, ForebayError)
+        self._complain(
+            "reconcile failed",
+            error if expected else repr(error),
+            kind=kind,
+            source=str(key),
+            again_s=round(again_s, 1),
+        )
+
+    def _complain(self, event: str, error: object, **fields: Any) -> None:
+        held_back = self._throttle.admit(event)
+        if held_back is not None:
+            self._context.log.warning(event, error=str(error), held_back=held_back or None, **fields)
+
+    async def _patiently(self, do: Any) -> None:
+        while True:
+            try:
+                await do()
+            except (Unavailable, SpecError) as error:
+                self.unready = str(error)
+                self._complain("can not begin yet", error)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
+
+
+_NOWHERE = object()
+
+
+@asynccontextmanager
+async def _running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run these beside the block; cancel them after it. One that fails ends the block with its exception."""
+    block = asyncio.current_task()
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+
+    def ended(task: "asyncio.Future[None]") -> None:
+        if not task.cancelled() and task.exception() is not None and block is not None:
+            block.cancel()
+
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.remove_done_callback(ended)
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+def _optional(served: Iterable[Kind]) -> frozenset[str]:
+    return frozenset(f"{kind.api_version}/{kind.kind}" for kind in served) & frozenset(OPTIONAL_APIS)
+
+
+def _kind(api: str) -> Kind:
+    api_version, _, kind = api.rpartition("/")
+    return Kind(api_version, kind)
+
+
+def _owner(child: Object) -> Key:
+    return Key(child["metadata"]["namespace"], child["metadata"].get("labels", {}).get("forebay.dev/source", ""))
+
+
+def _owner_of(name: str) -> Key:
+    """Of something on the broker: "queue forebay.NS.NAME.QUEUE"; of a binding its queue counts."""
+    words = name.split(" ")
+    parts = (words[2] if words[0] == "binding" else words[1]).split(".")
+    return Key(parts[1], parts[2]) if len(parts) > 2 else Key("", "")

@@ -1,0 +1,104 @@
+"""A source's children on the API server: apply what differs, delete what is no longer wanted, touch nobody else's."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from forebay_operator.cluster import SECRET, Conflict, Kind, Missing, Object, Refused
+from forebay_operator.conditions import Trouble
+from forebay_operator.context import Context
+from forebay_operator.drift import fingerprint, says
+from forebay_operator.world import HASH, Child, ChildId, Key
+
+# What is applied and deleted before everything else of a source, because the others need it.
+_FIRST = frozenset({"ServiceAccount", "ConfigMap", "Secret"})
+
+
+def stale(wanted: Iterable[Object], children: Mapping[ChildId, Child], uid: str) -> list[Object]:
+    """Those of the wanted objects that are not there as they are wanted, each with its fingerprint in it.
+
+    Remembers of the others that they were found in order.
+    """
+    found = []
+    for item in wanted:
+        mark = fingerprint(item)
+        child = children.get(identity(item))
+        if child is None or child.hash != mark or child.owner != uid or child.deleting or not _in_order(child, item):
+            found.append(_marked(item, mark))
+    return found
+
+
+def unwanted(wanted: Iterable[Object], children: Mapping[ChildId, Child], uid: str) -> list[ChildId]:
+    """Children of this source that nobody wants any more. Its broker logins are wanted by others."""
+    kept = {identity(item) for item in wanted}
+    return [
+        one for one, child in children.items()
+        if one not in kept and one.kind != SECRET and child.owner == uid and not child.deleting
+    ]  # fmt: skip
+
+
+def identity(item: Object) -> ChildId:
+    return ChildId(Kind(item["apiVersion"], item["kind"]), item["metadata"]["name"])
+
+
+async def apply(context: Context, key: Key, items: list[Object], uid: str) -> Trouble | None:
+    """Apply the objects; the first refusal, after all that could be applied were. Raises Unavailable."""
+    troubles = []
+    for early in (True, False):
+        some = [item for item in items if (item["kind"] in _FIRST) is early]
+        troubles += await asyncio.gather(*(_apply(context, key, item, uid) for item in some))
+    return next((trouble for trouble in troubles if trouble is not None), None)
+
+
+async def prune(context: Context, key: Key, ids: Iterable[ChildId]) -> None:
+    """Delete children that are no longer wanted."""
+    for one in ids:
+        child = context.world.children[key][one]
+        await context.cluster.delete(one.kind, key.namespace, one.name, child.uid)
+
+
+def _in_order(child: Child, item: Object) -> bool:
+    if child.live is None:
+        return True
+    if not says(json.loads(child.live), item):
+        return False
+    child.live = None
+    return True
+
+
+def _marked(item: Object, mark: str) -> Object:
+    annotations = {**item["metadata"].get("annotations", {}), HASH: mark}
+    return {**item, "metadata": {**item["metadata"], "annotations": annotations}}
+
+
+async def _apply(context: Context, key: Key, item: Object, uid: str) -> Trouble | None:
+    one = identity(item)
+    try:
+        if one not in context.world.children.get(key, {}):
+            await _not_somebody_elses(context, key, one, uid)
+        context.world.see_applied(key, await context.cluster.apply(item))
+    except _TakenError:
+        message = f"{one.kind.kind} {one.name} exists and is not Forebay's: delete it (kubectl delete {one.kind.kind.lower()} {one.name} -n {key.namespace}) or rename the source"
+        return Trouble("NameTaken", message)
+    except Conflict as error:
+        return Trouble("Reapplying", f"{one.kind.kind} {one.name}: {error}")
+    except Missing as error:
+        return Trouble("NamespaceGone", f"{one.kind.kind} {one.name}: {error}")
+    except Refused as error:
+        return Trouble("ChildRefused", f"The API server refuses {one.kind.kind} {one.name}: {error}")
+    return None
+
+
+class _TakenError(Exception):
+    """The name belongs to an object that somebody else made."""
+
+
+async def _not_somebody_elses(context: Context, key: Key, one: ChildId, uid: str) -> None:
+    """Applying would merge into whatever has the name; ours are known by their owner."""
+    try:
+        found: dict[str, Any] = await context.cluster.get(one.kind, key.namespace, one.name, metadata_only=True)
+    except Missing:
+        return
+    if not any(owner.get("uid") == uid for owner in found["metadata"].get("ownerReferences", ())):
+        raise _TakenError

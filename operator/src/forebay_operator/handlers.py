@@ -1,0 +1,71 @@
+"""What kopf sees, and nothing else of kopf: sources and labelled children go into the world, their owners into the queue."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import kopf
+
+from forebay_operator.cluster import PAGE, SECRET, SOURCE, Kind
+from forebay_operator.world import Key, World
+
+# Labels by which children are found among all objects of their kinds.
+SELECTOR = "app.kubernetes.io/managed-by=forebay-operator"
+
+Enqueue = Callable[[Key], None]
+
+# Seconds. A watch that is silent for longer than bookmarks take is dead (kopf's own default), and none lives for ever.
+_SERVER_TIMEOUT_S, _CLIENT_TIMEOUT_S, _CONNECT_TIMEOUT_S = 300, 330, 30
+
+
+def registry(
+    world: World, kinds: Iterable[Kind], enqueue: Enqueue, seen: Callable[[str], None]
+) -> kopf.OperatorRegistry:
+    """The handlers for these kinds of children, and for sources. `seen` hears of each event's kind."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def login(**context: Any) -> Any:
+        return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
+
+    @kopf.on.event(*_named(SOURCE), registry=handlers)
+    async def source_seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # kopf's name for it
+        seen(SOURCE.kind)
+        key = world.see_source(dict(body), gone=type == "DELETED")
+        if key is not None:
+            enqueue(key)
+
+    async def child_seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+        seen(str(body["kind"]))
+        key = world.see_child(dict(body), gone=type == "DELETED")
+        if key is not None:
+            enqueue(key)
+
+    for kind in sorted({*kinds, SECRET}):
+        kopf.on.event(*_named(kind), registry=handlers, id=f"{kind.kind}_seen")(child_seen)
+    return handlers
+
+
+def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
+    """How kopf watches: in pages, with time limits, and of children only those that carry our label."""
+    chosen = kopf.OperatorSettings()
+    chosen.watching.chunk_size = PAGE
+    chosen.watching.server_timeout = _SERVER_TIMEOUT_S
+    chosen.watching.client_timeout = _CLIENT_TIMEOUT_S
+    chosen.watching.connect_timeout = _CONNECT_TIMEOUT_S
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    for kind in {*kinds, SECRET}:
+        group, _, name = _named(kind)
+        chosen.watching.label_selectors[group, name] = SELECTOR
+    return chosen
+
+
+def quieten() -> None:
+    """The log lines of kopf itself below a warning tell of its inside; what an operator does is told by our lines."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+def _named(kind: Kind) -> tuple[str, str, str]:
+    group, _, version = kind.api_version.rpartition("/")
+    return group, version, kind.kind

@@ -1,0 +1,261 @@
+"""The loop on one screen: see a source, bring the broker and the API server to what it wants, say how it stands.
+
+Level-triggered: it looks at the world as it is, whatever has woken it, and doing it twice changes nothing. It may be
+killed between any two acts; the next run goes on from what is there.
+"""
+
+import contextlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from forebay.errors import SpecError, Unavailable
+from forebay.manifest import read_source
+from forebay.source import WebhookSource
+from forebay.topology import Names
+from forebay_operator import children, gather, retire, topology
+from forebay_operator.broker import Broker
+from forebay_operator.cluster import SECRET, Object
+from forebay_operator.conditions import Observed, Trouble, conditions, refused
+from forebay_operator.context import Context
+from forebay_operator.desired import broker_secret, desired, secret_names, source_topology, url
+from forebay_operator.desired.metadata import QUEUE_LABEL
+from forebay_operator.desired.platform import HTTP_ROUTE, PROMETHEUS_RULE
+from forebay_operator.report import report
+from forebay_operator.world import Child, ChildId, Key, SecretId, Source
+
+_AGAIN_S = 5.0  # after a trouble that goes by itself
+
+
+@dataclass(slots=True)
+class Pass:
+    """What one reconcile of a source has found out so far."""
+
+    key: Key
+    seen: Source
+    source: WebhookSource
+    broker: Broker | None = None
+    again_s: list[float] = field(default_factory=list)
+    observed: Observed = field(default_factory=Observed)
+
+    def note(self, **what: Any) -> None:
+        self.observed = replace(self.observed, **what)
+
+    def later(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self.again_s.append(seconds)
+
+
+class Reconciler:
+    """Reconciles one source at a time of its key; any number of keys at once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._drains = topology.Drains()
+        self._parsed: dict[Key, tuple[object, WebhookSource]] = {}
+
+    async def __call__(self, key: Key) -> float | None:
+        """Bring a source to where it should be. Seconds after which to look again; None: when something happens.
+
+        Raises Unavailable if the API server can not be reached.
+        """
+        seen = self._context.world.sources.get(key)
+        if seen is None:
+            self._parsed.pop(key, None)
+            self._context.forget(key)
+            return None
+        try:
+            source = self._understood(key, seen)
+        except SpecError as error:
+            return await self._not_understood(key, seen, str(error))
+        run = Pass(key, seen, source)
+        await (self._retire(run) if seen.deleting else self._settle(run))
+        return min(run.again_s, default=None)
+
+    def _understood(self, key: Key, seen: Source) -> WebhookSource:
+        """The source as the model has it; parsed again only when it is another one."""
+        metadata = seen.body["metadata"]
+        mark = (metadata["uid"], metadata.get("generation"), metadata.get("annotations"), metadata.get("labels"))
+        known = self._parsed.get(key)
+        if known is None or known[0] != mark:
+            self._parsed[key] = known = (mark, read_source(seen.body))
+        return known[1]
+
+    async def _not_understood(self, key: Key, seen: Source, why: str) -> float | None:
+        """What is there stays as it is; only deleting goes on, with what was known before."""
+        if seen.deleting:
+            await retire.abandon(self._context, key, seen, why)
+            return None
+        return await report(self._context, key, seen, refused(why), {})
+
+    # ------------------------------------------------------------------------------------------------ a living source
+
+    async def _settle(self, run: Pass) -> None:
+        context = self._context
+        await retire.hold(context, run.key, run.seen)
+        versions = await gather.versions_of(context, run.source)
+        run.note(unaccepted=gather.missing(versions, run.source) or self._address_taken(run))
+        await self._settle_broker(run)
+        draining = topology.dropped(run.source, run.broker) if run.broker else ()
+        logins = self._login_versions(run)
+        if len(logins) == len(topology.COMPONENTS):
+            known = {name: version for name, version in versions.items() if version is not None}
+            await self._settle_children(run, with_queues(run.source, draining), {**known, **logins})
+        await self._tidy(run, draining)
+        self._look_at_children(run)
+        run.later(await report(context, run.key, run.seen, conditions(run.source, run.observed), self._facts(run)))
+
+    async def _settle_broker(self, run: Pass) -> None:
+        context = self._context
+        self._remember_secrets(run)
+        try:
+            run.broker = await context.brokers.at(await gather.broker_of(context, run.key, run.source))
+        except gather.Unusable as error:
+            run.note(unaccepted=run.observed.unaccepted or error.trouble)
+            return
+        standing = await topology.settle(context, run.key, run.source, run.broker)
+        run.note(topology=standing.trouble, outdated_broker=topology.outdated(run.broker.version))
+        run.later(standing.again_s)
+
+    def _remember_secrets(self, run: Pass) -> None:
+        """A change of any of these Secrets is to wake the source."""
+        names = {SecretId(run.key.namespace, name) for name in secret_names(run.source)}
+        with contextlib.suppress(gather.Unusable):  # is said where the broker is looked for
+            names.add(gather.broker_secret_of(run.source, self._context.options.default_broker))
+        self._context.world.uses(run.key, names)
+
+    def _login_versions(self, run: Pass) -> dict[str, str]:
+        """The Secrets with the components' logins, as far as they are there."""
+        own = self._context.world.children.get(run.key, {})
+        names = (broker_secret(run.source, component) for component in topology.COMPONENTS)
+        found = {name: own.get(ChildId(SECRET, name)) for name in names}
+        return {name: child.version for name, child in found.items() if child and child.owner == run.seen.uid}
+
+    async def _settle_children(self, run: Pass, source: WebhookSource, versions: dict[str, str]) -> None:
+        context, key, uid = self._context, run.key, run.seen.uid
+        wanted = desired(source, context.platform, versions)
+        there = context.world.children.setdefault(key, {})
+        trouble = await children.apply(context, key, children.stale(wanted, there, uid), uid)
+        if trouble:
+            run.note(children=trouble)
+            run.later(_AGAIN_S)
+        await children.prune(context, key, children.unwanted(wanted, there, uid))
+
+    def _address_taken(self, run: Pass) -> Trouble | None:
+        """Two sources at one public address: the older one keeps it."""
+        mine = _claims(run.source)
+        self._context.claims[run.key] = mine
+        for other, theirs in self._context.claims.items():
+            if other != run.key and mine & theirs and self._is_older(other, run):
+                host, path = min(mine & theirs)
+                return Trouble(
+                    "AddressTaken",
+                    f"{host or 'the gateway'}{path} is the address of source {other} already: set another spec.ingest.path or host",
+                )
+        return None
+
+    def _is_older(self, other: Key, run: Pass) -> bool:
+        theirs = self._context.world.sources.get(other)
+        return theirs is not None and _age(theirs) < _age(run.seen)
+
+    async def _tidy(self, run: Pass, draining: tuple[str, ...]) -> None:
+        """Remove what earlier wishes left on the broker, once nothing depends on it any more."""
+        if run.broker is None or run.observed.topology:
+            return
+        try:
+            for queue in draining:
+                if self._drains.done(run.key, run.source, run.broker, queue):
+                    await topology.remove_queue(run.source, run.broker, queue)
+                    run.later(0.0)
+                else:
+                    run.later(_AGAIN_S)
+            if self._rolled_out(run):
+                await topology.retire_logins(run.source, run.broker)
+        except Unavailable:
+            run.later(_AGAIN_S)
+
+    def _rolled_out(self, run: Pass) -> bool:
+        own = [child for one, child in self._deployments(run.key)]
+        return bool(own) and all(child.status.rolled_out for child in own)
+
+    def _deployments(self, key: Key) -> list[tuple[ChildId, Child]]:
+        own = self._context.world.children.get(key, {})
+        return [(one, child) for one, child in own.items() if one.kind.kind == "Deployment"]
+
+    # ------------------------------------------------------------------------------------------------ what is said
+
+    def _look_at_children(self, run: Pass) -> None:
+        own = self._context.world.children.get(run.key, {})
+        deployments = self._deployments(run.key)
+        expose = run.source.spec.ingest.expose
+        routed = expose is not None and expose.http_route is not None
+        run.note(
+            ingest=next((c.status for _, c in deployments if QUEUE_LABEL not in c.labels), None),
+            workers={c.labels[QUEUE_LABEL]: c.status for _, c in deployments if QUEUE_LABEL in c.labels},
+            route=next((c.status for one, c in own.items() if one.kind.kind in ("HTTPRoute", "Ingress")), None),
+            missing_api="HTTPRoute" if routed and HTTP_ROUTE not in self._context.platform.apis else None,
+            monitored=PROMETHEUS_RULE in self._context.platform.apis,
+            dead=self._dead(run),
+        )
+
+    def _dead(self, run: Pass) -> int | None:
+        if run.broker is None:
+            return None
+        depth = run.broker.depths.get(Names(*run.key).dead)
+        return depth.messages if depth else None
+
+    def _facts(self, run: Pass) -> Object:
+        workers = run.observed.workers.values()
+        queued = None
+        if run.broker is not None:
+            names, depths = source_topology(run.source), run.broker.depths
+            counted = [
+                depths[names.names.queue(queue)].messages
+                for queue in names.queues
+                if names.names.queue(queue) in depths
+            ]
+            queued = sum(counted) if counted else None
+        return {
+            "url": url(run.source, self._context.platform),
+            "broker": run.broker.address.shown if run.broker else None,
+            "workers": f"{sum(p.ready for p in workers)}/{sum(p.wanted for p in workers)}",
+            "queued": queued,
+            "dead": run.observed.dead,
+        }
+
+    # ------------------------------------------------------------------------------------------------ a deleted source
+
+    async def _retire(self, run: Pass) -> None:
+        waits, again_s = await retire.retire(self._context, run.key, run.seen, run.source)
+        run.later(again_s)
+        if waits is not None:
+            self._look_at_children(run)
+            run.note(retiring=waits)
+            await report(self._context, run.key, run.seen, conditions(run.source, run.observed), {})
+
+
+def with_queues(source: WebhookSource, more: tuple[str, ...]) -> WebhookSource:
+    """The source with further queues to which nothing is routed, so that what is in them still gets its workers."""
+    if not more:
+        return source
+    from forebay.source.queues import Queue  # noqa: PLC0415  # rarely needed
+
+    extra = tuple(Queue.model_construct(name=name, match=None) for name in more)
+    return source.model_copy(update={"spec": source.spec.model_copy(update={"queues": (*source.spec.queues, *extra)})})
+
+
+def _claims(source: WebhookSource) -> frozenset[tuple[str, str]]:
+    """Host and path under which the source wants to be reached from outside."""
+    expose = source.spec.ingest.expose
+    if expose is None:
+        return frozenset()
+    if expose.ingress:
+        return frozenset({(expose.ingress.host, source.path)})
+    if expose.http_route is None:
+        return frozenset()
+    hosts = expose.http_route.hostnames or tuple(f"{ref.kind} {ref.name}" for ref in expose.http_route.parent_refs)
+    return frozenset((host, source.path) for host in hosts)
+
+
+def _age(seen: Source) -> tuple[str, str]:
+    metadata = seen.body["metadata"]
+    return metadata.get("creationTimestamp", ""), metadata["uid"]

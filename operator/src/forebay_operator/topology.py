@@ -1,0 +1,213 @@
+"""A source's place on its broker: queues declared and settled, a user for each component, queues that were dropped drained.
+
+Order: queues, and time for them to settle; then users; then the Secrets with their passwords. Pods need the Secrets to
+start, so no endpoint takes a webhook for which there is no safe place yet.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+import time
+from typing import Literal, NamedTuple
+from urllib.parse import quote
+
+from forebay.errors import Rejected, Unavailable
+from forebay.management import SETTLE_S, Inequivalent
+from forebay.source import WebhookSource
+from forebay.topology import (
+    DEAD_QUEUE,
+    BrokerObject,
+    Names,
+    ingest_user,
+    shared_objects,
+    source_objects,
+    worker_user,
+)
+from forebay_operator.broker import LOOK_S, Address, Broker
+from forebay_operator.cluster import SECRET, ApiUnavailable, Missing, Object, Refused
+from forebay_operator.conditions import Trouble
+from forebay_operator.context import Context
+from forebay_operator.desired import broker_secret, source_topology
+from forebay_operator.desired.metadata import metadata
+from forebay_operator.drift import says
+from forebay_operator.world import ChildId, Key
+
+Component = Literal["ingest", "worker"]
+COMPONENTS: tuple[Component, ...] = ("ingest", "worker")
+_USERS = {"ingest": ingest_user, "worker": worker_user}
+
+# Annotations: of the Secret with a component's login, the user's name; of the source, anything: another value, another login.
+LOGIN = "forebay.dev/broker-user"
+ROTATE = "forebay.dev/rotate-broker-login"
+
+# Releases with known faults in confirms and quorum queues are older than these, line by line.
+_SOUND = {(4, 0): 8, (4, 1): 5, (4, 2): 7, (4, 3): 3}
+
+
+class Standing(NamedTuple):
+    """How far the source's place on the broker has come."""
+
+    trouble: Trouble | None = None
+    again_s: float | None = None  # when to look again, if not before
+
+
+async def settle(context: Context, key: Key, source: WebhookSource, broker: Broker) -> Standing:
+    """Make the broker hold what the source needs; never raises for what the broker does or is."""
+    try:
+        await broker.look(at_most_s=2 * LOOK_S)
+        wanted = objects(source, broker)
+        await broker.declare(wanted)
+        young_s = SETTLE_S - broker.age_s(item.name for item in wanted if item.kind == "queue")
+        absent = [component for component in COMPONENTS if not _logged_in(context, key, source, broker, component)]
+        if absent and young_s > 0:
+            return Standing(Trouble("Settling", "The queues are new: the broker writes down that they exist."), young_s)
+        for component in absent:
+            await _log_in(context, key, source, broker, component)
+    except ApiUnavailable:
+        raise
+    except Refused as error:
+        return Standing(Trouble("ChildRefused", f"The API server refuses a broker login's Secret: {error}"), 30.0)
+    except Inequivalent as error:
+        return Standing(Trouble("QueueInequivalent", f"{error}. See docs/how-to/upgrade.md"), 60.0)
+    except Unavailable as error:
+        trouble = Trouble("BrokerUnavailable", f"{error}. Webhooks that were accepted are safe; it is tried again.")
+        return Standing(trouble, None if broker.failure else 5.0)  # the next look that succeeds wakes us
+    except Rejected as error:
+        needs = "The login needs the tag administrator, or policymaker and its rights."
+        return Standing(Trouble("BrokerRefused", f"{error}. {needs}"), 30.0)
+    return Standing()
+
+
+def objects(source: WebhookSource, broker: Broker) -> list[BrokerObject]:
+    """Everything the source needs on the broker, users aside."""
+    return [*shared_objects(broker.vhost), *source_objects(broker.vhost, source_topology(source))]
+
+
+def dropped(source: WebhookSource, broker: Broker) -> tuple[str, ...]:
+    """Queues of the source that are on the broker and no longer in the spec, by their short names."""
+    wanted = source_topology(source)
+    prefix = f"{wanted.names.exchange}."
+    there = (name.removeprefix(prefix) for name in broker.holdings.queues if name.startswith(prefix))
+    return tuple(sorted(name for name in there if "." not in name and name not in (*wanted.queues, DEAD_QUEUE)))
+
+
+def outdated(version: str) -> str | None:
+    """The version, if it is one with known faults."""
+    major, minor, patch = ([int("".join(filter(str.isdigit, part)) or 0) for part in version.split(".")] + [0, 0, 0])[
+        :3
+    ]
+    if not version or (major, minor) > max(_SOUND):
+        return None
+    return None if patch >= _SOUND.get((major, minor), 10**6) else version
+
+
+# ---------------------------------------------------------------------------------------------------------- logins
+
+
+def user_name(source: WebhookSource, place: Address, component: Component) -> str:
+    """The component's user. Another broker, another source of the same name or a wish for rotation make it another one."""
+    wish = (source.metadata.annotations or {}).get(ROTATE, "")
+    about = json.dumps([place.shown, source.metadata.uid, wish])
+    return (
+        f"{Names(source.namespace, source.name).exchange}.{component}.{hashlib.sha256(about.encode()).hexdigest()[:8]}"
+    )
+
+
+def _logged_in(context: Context, key: Key, source: WebhookSource, broker: Broker, component: Component) -> bool:
+    child = context.world.children.get(key, {}).get(ChildId(SECRET, broker_secret(source, component)))
+    user = user_name(source, broker.address, component)
+    if child is None or child.deleting or child.annotations.get(LOGIN) != user or child.owner != source.metadata.uid:
+        return False
+    if child.live is not None:
+        live = json.loads(child.live)
+        if not says(live, login_secret(source, broker.address, component, user, _password_in(live) or "")):
+            return False
+        child.live = None
+    return not broker.holdings.lacks(_USERS[component](broker.vhost, _names(source), user, ""))
+
+
+async def _log_in(context: Context, key: Key, source: WebhookSource, broker: Broker, component: Component) -> None:
+    """User first, Secret second: pods never get a login that does not work."""
+    user = user_name(source, broker.address, component)
+    password = await _password(context, source, user, component) or secrets.token_urlsafe(24)
+    await broker.declare(_USERS[component](broker.vhost, _names(source), user, password), again=True)
+    body = login_secret(source, broker.address, component, user, password)
+    context.world.see_applied(key, await context.cluster.apply(body))
+
+
+async def _password(context: Context, source: WebhookSource, user: str, component: Component) -> str | None:
+    """The one that pods have already, if there is one for this user."""
+    try:
+        found = await context.cluster.get(SECRET, source.namespace, broker_secret(source, component))
+    except Missing:
+        return None
+    return _password_in(found) if found["metadata"].get("annotations", {}).get(LOGIN) == user else None
+
+
+def _password_in(secret: Object) -> str | None:
+    try:
+        return base64.b64decode(secret["data"]["password"]).decode()
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def login_secret(source: WebhookSource, place: Address, component: Component, user: str, password: str) -> Object:
+    """The Secret that a component's pods find the broker by."""
+    texts = {
+        "uri": place.uri(user, password),
+        "management": place.management_uri(user, password),
+        "username": user,
+        "password": password,
+    }
+    own = metadata(source, broker_secret(source, component), component)
+    own["annotations"] = {LOGIN: user}
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": own, "type": "Opaque", "data": data}
+
+
+async def retire_logins(source: WebhookSource, broker: Broker) -> None:
+    """Remove the users of earlier logins. Only once no pod uses them any more."""
+    prefix = f"{_names(source).exchange}."
+    current = {user_name(source, broker.address, component) for component in COMPONENTS}
+    for user in [name for name in broker.holdings.users if name.startswith(prefix)]:
+        component = user.removeprefix(prefix).partition(".")[0]
+        if component in COMPONENTS and user.count(".") == prefix.count(".") + 1 and user not in current:
+            await broker.delete(f"users/{quote(user, safe='')}")
+            broker.holdings.users.discard(user)
+
+
+def _names(source: WebhookSource) -> Names:
+    return Names(source.namespace, source.name)
+
+
+# ---------------------------------------------------------------------------------------------------------- draining
+
+
+class Drains:
+    """Since when each queue that was dropped from a spec has been seen empty. Forgotten at a restart, which only delays."""
+
+    def __init__(self) -> None:
+        self._empty: dict[tuple[Key, str], float] = {}
+
+    def done(self, key: Key, source: WebhookSource, broker: Broker, queue: str) -> bool:
+        """Whether nothing can come into the queue any more: empty for longer than a retry can be under way."""
+        depth = broker.depths.get(_names(source).queue(queue))
+        if depth is None or depth.messages:
+            self._empty.pop((key, queue), None)
+            return False
+        since = self._empty.setdefault((key, queue), time.monotonic())
+        return time.monotonic() - since > _longest_delay_s(source) + 2 * LOOK_S
+
+
+def _longest_delay_s(source: WebhookSource) -> float:
+    retry = source.spec.retry
+    return max([*(retry.schedule or ()), retry.max_delay or 3600.0, retry.retry_after_max or 0.0])
+
+
+async def remove_queue(source: WebhookSource, broker: Broker, queue: str) -> None:
+    """Delete a drained queue."""
+    name = _names(source).queue(queue)
+    await broker.delete(f"queues/{quote(broker.vhost, safe='')}/{quote(name, safe='')}")
+    broker.holdings.queues.pop(name, None)
+    broker.holdings.bindings = {b for b in broker.holdings.bindings if b[1] != name}
