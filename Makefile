@@ -29,21 +29,23 @@ lint: setup ## ruff, mypy --strict, import contracts, generated files in step
 	$(RUN) mypy tests demo bench tools/*.py
 	$(RUN) lint-imports
 	$(RUN) python -m forebay.crd | diff -u crds/forebay.dev_webhooksources.yaml - || (echo "crds/ is out of step: run make crds"; exit 1)
+	diff -u crds/forebay.dev_webhooksources.yaml charts/forebay/files/crds/forebay.dev_webhooksources.yaml || (echo "the chart's CRD is out of step: run make crds"; exit 1)
 
 fmt: ## Format, and fix what ruff can fix
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
 crds: ## Write crds/ from the typed model
-	@$(RUN) python -m forebay.crd > crds/forebay.dev_webhooksources.yaml
+	@$(RUN) python -m forebay.crd | tee crds/forebay.dev_webhooksources.yaml > charts/forebay/files/crds/forebay.dev_webhooksources.yaml
 
 golden: ## Rewrite the golden files of the rendered objects; review the diff
-	@GOLDEN=1 $(RUN) pytest -q tests/desired/test_goldens.py tests/manifests/test_rejected.py
+	@GOLDEN=1 $(RUN) pytest -q tests/desired/test_goldens.py tests/manifests/test_rejected.py tests/chart/test_goldens.py
 
 reference: ## Rewrite the generated pages in docs/reference
 	@$(RUN) python -m forebay.reference > docs/reference/webhooksource.md
 	@$(RUN) python tools/metrics_reference.py
 	@$(RUN) python tools/cli_reference.py
+	@$(RUN) python tools/chart_reference.py
 
 bench: setup-bench ## Measure ingest and worker against their peers (25 min; QUICK=1: 5 min) into bench/results
 	@failed=0; for part in ingest worker; do $(RUN) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed

@@ -115,6 +115,8 @@ RECIPES: dict[str, Recipe] = {
     "go-worker": GoCommand(package="peers/go-worker"),
     "toxiproxy-server": GoModule(package="github.com/Shopify/toxiproxy/v2/cmd/server", version="v2.5.0"),
     "knative-ingress": GoModule(package="knative.dev/eventing-rabbitmq/cmd/ingress", version="v0.34.0"),
+    "helm-3": GoModule(package="helm.sh/helm/v3/cmd/helm", version="v3.22.0"),
+    "helm-4": GoModule(package="helm.sh/helm/v4/cmd/helm", version="v4.3.1"),
     "perf-test": Jars(group="com.rabbitmq", artifact="perf-test", version="2.22.1"),
 }
 
