@@ -1,8 +1,8 @@
-"""Fixtures for all tests: real brokers, and honesty about those that could not be had.
+"""Fixtures for all tests: real brokers, a real API server, and honesty about those that could not be had.
 
 A test that takes `broker` runs once on each RabbitMQ release, in a virtual host of its own; one that takes
-`newest_broker` runs on the newest only. Where a release can not be had its tests are skipped, and the summary says so;
-with CI=true they fail.
+`newest_broker` runs on the newest only; one that takes `api` has a namespace of its own on an API server. Where a release
+or the API server can not be had its tests are skipped, and the summary says so; with CI=true they fail.
 """
 
 import os
@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tools.control_plane import Binaries, ControlPlane, NoControlPlane, binaries
 
 from forebay.errors import Unavailable
+from tests.support.apiserver import Api, install_crds, namespace
 from tests.support.brokers import NEWEST, SUITES, Brokers, VirtualHost, virtual_host
 
 BROKERS = pytest.StashKey[Brokers]()
+CONTROL_PLANE = pytest.StashKey[Binaries | str]()  # where its programs are, or why it can not be had
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,13 +31,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _release(item):
             item.add_marker("broker")
+        if _needs_api(item):
+            item.add_marker("apiserver")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Make the root file systems now: it takes longer than a test may."""
+    """Make root file systems and programs now: it takes longer than a test may."""
     brokers = session.config.stash[BROKERS]
     if session.config.option.collectonly:
         return
+    if any(_needs_api(item) for item in session.items):
+        try:
+            session.config.stash[CONTROL_PLANE] = binaries()
+        except NoControlPlane as error:
+            session.config.stash[CONTROL_PLANE] = str(error)
     for release in sorted({release for item in session.items if (release := _release(item))}):
         with suppress(Unavailable):  # the tests that need it will say so
             brokers.root(release)
@@ -43,6 +53,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for release, reason in config.stash[BROKERS].missing.items():
         terminalreporter.write_line(f"NOT RUN: the tests on RabbitMQ {release}: {reason}", red=True, bold=True)
+    if isinstance(why := config.stash.get(CONTROL_PLANE, None), str):
+        terminalreporter.write_line(f"NOT RUN: the tests on an API server: {why}", red=True, bold=True)
+
+
+def _needs_api(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "control_plane" in item.fixturenames
 
 
 def _release(item: pytest.Item) -> str | None:
@@ -100,3 +116,27 @@ def newest_root(brokers: Brokers) -> Path | None:
     """What `PrivateBroker(root=…)` takes to run the newest release."""
     with _honestly(NEWEST):
         return brokers.root(NEWEST)
+
+
+@pytest.fixture(scope="session")
+def control_plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real API server with its controllers and Forebay's CRD, for the whole run."""
+    programs = pytestconfig.stash[CONTROL_PLANE]
+    if isinstance(programs, str):
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"the API server could not be had: {programs}")
+        pytest.skip(f"API server: {programs}")
+    plane = ControlPlane(tmp_path_factory.mktemp("control-plane"), programs)
+    plane.start()
+    try:
+        install_crds(plane)
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture
+async def api(control_plane: ControlPlane) -> AsyncIterator[Api]:
+    """A fresh namespace on the API server."""
+    async with namespace(control_plane) as api:
+        yield api

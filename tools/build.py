@@ -76,6 +76,55 @@ class GoModule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kubernetes:
+    """Commands of Kubernetes itself, in one folder.
+
+    Its module replaces its parts by folders of its repository; where it is a dependency, each of them has to be replaced by
+    its published twin.
+    """
+
+    commands: tuple[str, ...]
+    version: str  # such as v1.34.4
+
+    @property
+    def about(self) -> str:
+        return f"k8s.io/kubernetes {self.version}: {', '.join(self.commands)}"
+
+    def inputs(self) -> list[Path]:
+        return []
+
+    def build(self, target: Path) -> None:
+        packages = [f"k8s.io/kubernetes/cmd/{command}" for command in self.commands]
+        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
+            place = Path(folder)
+            (place / "go.mod").write_text(self._go_mod(packages))
+            _run(["go", "mod", "tidy"], place)
+            target.mkdir()
+            flags = f"-s -w {' '.join(self._stamps())}"
+            _run(["go", "build", "-trimpath", "-ldflags", flags, "-o", f"{target}/", *packages], place)
+
+    def _go_mod(self, packages: list[str]) -> str:
+        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
+            place = Path(folder)
+            (place / "go.mod").write_text("module build\n\ngo 1.24\n")
+            # `-json` says where the module's own go.mod is.
+            found = json.loads(_run(["go", "mod", "download", "-json", f"k8s.io/kubernetes@{self.version}"], place))
+        original = Path(found["GoMod"]).read_text()
+        staged = [line.split()[0] for line in original.splitlines() if "=> ./staging/" in line]
+        go = next(line for line in original.splitlines() if line.startswith("go "))
+        twin = f"v0.{self.version.removeprefix('v1.')}"
+        tools = [f"tool {package}" for package in packages]
+        replaced = [f"replace {module} => {module} {twin}" for module in staged]
+        return "\n".join(["module build", go, *tools, f"require k8s.io/kubernetes {self.version}", *replaced, ""])
+
+    def _stamps(self) -> list[str]:
+        """Without these the server's version can not be parsed, and kubectl, Helm and kopf complain."""
+        major, minor, _ = self.version.removeprefix("v").split(".")
+        values = {"gitVersion": self.version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+        return [f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Jars:
     """A Maven artifact with all it needs at run time: a folder for `java -cp 'FOLDER/*'`."""
 
@@ -107,7 +156,7 @@ _POM = """\
 </project>
 """
 
-Recipe = GoCommand | GoModule | Jars
+Recipe = GoCommand | GoModule | Kubernetes | Jars
 
 RECIPES: dict[str, Recipe] = {
     "load": GoCommand(package="load"),
@@ -117,6 +166,7 @@ RECIPES: dict[str, Recipe] = {
     "knative-ingress": GoModule(package="knative.dev/eventing-rabbitmq/cmd/ingress", version="v0.34.0"),
     "helm-3": GoModule(package="helm.sh/helm/v3/cmd/helm", version="v3.22.0"),
     "helm-4": GoModule(package="helm.sh/helm/v4/cmd/helm", version="v4.3.1"),
+    "kubernetes": Kubernetes(commands=("kube-apiserver", "kube-controller-manager", "kubectl"), version="v1.34.4"),
     "perf-test": Jars(group="com.rabbitmq", artifact="perf-test", version="2.22.1"),
 }
 
@@ -192,8 +242,8 @@ _REMEDIES = {
 }
 
 
-def _run(command: list[str], where: Path) -> None:
-    """Run a tool quietly. Raises BuildError with the remedy if it is missing, with its last words if it fails."""
+def _run(command: list[str], where: Path) -> str:
+    """Run a tool quietly; what it said. Raises BuildError with the remedy if it is missing, with its last words if it fails."""
     for tool in ("java", "mvn") if command[0] == "mvn" else command[:1]:
         if shutil.which(tool) is None:
             raise BuildError(_REMEDIES[tool])
@@ -210,6 +260,7 @@ def _run(command: list[str], where: Path) -> None:
         sys.stderr.write(process.stdout[-4000:])
         last = (process.stdout.strip().splitlines() or ["it said nothing"])[-1].strip()
         raise BuildError(f"`{' '.join(command[:3])}` failed (its output is above): {last[:200]}")
+    return process.stdout
 
 
 def _say(text: str) -> None:

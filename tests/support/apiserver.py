@@ -1,0 +1,271 @@
+"""A real API server for tests: a namespace of its own for each, a client that is not the operator's, the operator as a process."""
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from tools.control_plane import ControlPlane, NoControlPlane
+
+from tests.support.waiting import eventually
+
+Object = dict[str, Any]
+
+# kind → path of its group and version, plural
+KINDS = {
+    "ConfigMap": ("/api/v1", "configmaps"),
+    "Event": ("/api/v1", "events"),
+    "Node": ("/api/v1", "nodes"),
+    "Pod": ("/api/v1", "pods"),
+    "Secret": ("/api/v1", "secrets"),
+    "Service": ("/api/v1", "services"),
+    "ServiceAccount": ("/api/v1", "serviceaccounts"),
+    "Deployment": ("/apis/apps/v1", "deployments"),
+    "ReplicaSet": ("/apis/apps/v1", "replicasets"),
+    "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "Ingress": ("/apis/networking.k8s.io/v1", "ingresses"),
+    "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
+    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
+    "PodMonitor": ("/apis/monitoring.coreos.com/v1", "podmonitors"),
+    "PrometheusRule": ("/apis/monitoring.coreos.com/v1", "prometheusrules"),
+    "ScaledObject": ("/apis/keda.sh/v1alpha1", "scaledobjects"),
+    "TriggerAuthentication": ("/apis/keda.sh/v1alpha1", "triggerauthentications"),
+    "WebhookSource": ("/apis/forebay.dev/v1alpha1", "webhooksources"),
+}
+CRDS = Path(__file__).resolve().parents[2] / "crds"
+
+
+class Answer(Exception):
+    """The API server said no."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status, self.message = status, message
+
+
+class Api:
+    """A session with the API server in one namespace."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, namespace: str) -> None:
+        self.namespace = namespace
+        self._session = session
+        self._url = url
+
+    async def get(self, kind: str, name: str) -> Object:
+        return await self.call("GET", f"{self._path(kind)}/{name}")
+
+    async def find(self, kind: str, name: str) -> Object | None:
+        """The object, None if there is none."""
+        try:
+            return await self.get(kind, name)
+        except Answer as answer:
+            if answer.status == 404:
+                return None
+            raise
+
+    async def all(self, kind: str, labels: str = "") -> list[Object]:
+        found = await self.call("GET", self._path(kind), labelSelector=labels)
+        return [{"kind": kind, **item} for item in found["items"]]
+
+    async def create(self, item: Object) -> Object:
+        return await self.call("POST", self._path(item["kind"]), item)
+
+    async def apply(self, item: Object, *, manager: str = "tests") -> Object:
+        path = f"{self._path(item['kind'])}/{item['metadata']['name']}"
+        return await self.call("PATCH", path, item, "application/apply-patch+yaml", fieldManager=manager, force="true")
+
+    async def patch(self, kind: str, name: str, change: Object, sub: str = "") -> Object:
+        path = f"{self._path(kind)}/{name}{sub and '/' + sub}"
+        return await self.call("PATCH", path, change, "application/merge-patch+json")
+
+    async def delete(self, kind: str, name: str, **options: Any) -> None:
+        await self.call(
+            "DELETE", f"{self._path(kind)}/{name}", {"kind": "DeleteOptions", "apiVersion": "v1", **options}
+        )
+
+    async def call(
+        self, method: str, path: str, body: Object | None = None, content: str = "application/json", **query: str
+    ) -> Object:
+        """Raises Answer if the API server says no."""
+        data = None if body is None else json.dumps(body)
+        async with self._session.request(
+            method, self._url + path, data=data, params=query, headers={"Content-Type": content}
+        ) as answer:
+            text = await answer.text()
+            if answer.status >= 400:
+                raise Answer(answer.status, json.loads(text).get("message", text) if text[:1] == "{" else text)
+            return json.loads(text) if text[:1] == "{" else {"text": text}
+
+    def _path(self, kind: str) -> str:
+        root, plural = KINDS[kind]
+        return f"{root}/{plural}" if kind == "Node" else f"{root}/namespaces/{self.namespace}/{plural}"
+
+    # ------------------------------------------------------------------------------------------------ Forebay's own
+
+    async def secret(self, name: str, **values: str) -> Object:
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+        return await self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
+
+    async def conditions(self, name: str) -> dict[str, Object]:
+        """The conditions of a source, by type."""
+        status = (await self.get("WebhookSource", name)).get("status", {})
+        return {condition["type"]: condition for condition in status.get("conditions", ())}
+
+    async def until(
+        self, name: str, condition: str, status: str, reason: str = "", *, within_s: float = 20.0
+    ) -> Object:
+        """Wait until a source says so; the condition. What it said instead is in the error."""
+        last: dict[str, Object] = {}
+
+        async def holds() -> bool:
+            last.clear()
+            last.update(await self.conditions(name))
+            found = last.get(condition, {})
+            return found.get("status") == status and reason in ("", found.get("reason"))
+
+        try:
+            await eventually(holds, within_s=within_s)
+        except TimeoutError:
+            said = {kind: (c["status"], c["reason"], c["message"]) for kind, c in last.items()}
+            raise AssertionError(f"{name} never said {condition}={status} {reason}, but {said}") from None
+        return last[condition]
+
+
+@asynccontextmanager
+async def session(plane: ControlPlane, token: str | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+    """An HTTP session of the administrator, or of whoever has the token."""
+    trust = ssl.create_default_context(cafile=str(plane.authority))
+    headers = {"Authorization": f"Bearer {token or plane.token}"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust), headers=headers) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def namespace(plane: ControlPlane) -> AsyncIterator[Api]:
+    """A fresh namespace; it is being deleted when the block ends."""
+    name = f"test-{secrets.token_hex(4)}"
+    async with session(plane) as opened:
+        api = Api(opened, plane.url, name)
+        await api.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        try:
+            yield api
+        finally:
+            for source in await api.all("WebhookSource"):  # no operator may be there any more to let go of them
+                if source["metadata"].get("finalizers"):
+                    await api.patch("WebhookSource", source["metadata"]["name"], {"metadata": {"finalizers": None}})
+            await api.call("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def install_crds(plane: ControlPlane) -> None:
+    """Forebay's own, as a person does it."""
+    plane.kubectl("apply", "--server-side", "-f", str(CRDS))
+    plane.kubectl("wait", "--for=condition=Established", "crd/webhooksources.forebay.dev", "--timeout=30s")
+
+
+@dataclass(slots=True)
+class OperatorProcess:
+    """`forebay-operator`, running."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+    admin: str
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+
+    def lines(self) -> list[Object]:
+        """What it has logged."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    async def metrics(self) -> str:
+        async with aiohttp.ClientSession() as opened, opened.get(f"http://{self.admin}/metrics") as answer:
+            return await answer.text()
+
+    async def status_of(self, path: str) -> int:
+        async with aiohttp.ClientSession() as opened, opened.get(f"http://{self.admin}{path}") as answer:
+            return answer.status
+
+
+@asynccontextmanager
+async def operator(
+    plane: ControlPlane, folder: Path, *flags: str, kubeconfig: Path | None = None, ready: bool = True
+) -> AsyncIterator[OperatorProcess]:
+    """The operator as a process, stopped by SIGTERM when the block ends."""
+    port = _free_port()
+    log = folder / f"operator-{port}.log"
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")},
+        "KUBECONFIG": str(kubeconfig or plane.kubeconfig),
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = (sys.executable, "-m", "forebay_operator", f"--admin-address=127.0.0.1:{port}", *flags)
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+        )
+    running = OperatorProcess(process, log, f"127.0.0.1:{port}")
+    try:
+        if ready:
+            await _await_ready(running)
+        yield running
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 20)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _await_ready(running: OperatorProcess) -> None:
+    async def answers() -> bool:
+        if running.process.returncode is not None:
+            raise AssertionError(
+                f"the operator ended with {running.process.returncode}: {running.log.read_text()[-2000:]}"
+            )
+        try:
+            return await running.status_of("/readyz") == 200
+        except aiohttp.ClientError:
+            return False
+
+    try:
+        await eventually(answers, within_s=30)
+    except TimeoutError:
+        raise AssertionError(f"the operator is not ready: {running.log.read_text()[-2000:]}") from None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+__all__ = [
+    "Answer",
+    "Api",
+    "ControlPlane",
+    "NoControlPlane",
+    "OperatorProcess",
+    "install_crds",
+    "namespace",
+    "operator",
+]

@@ -1,0 +1,135 @@
+"""A node for pods of Forebay: each pod's container as a local process, with the files a kubelet would mount, and its readiness
+in the pod's status. What a source becomes on the API server really runs; only images, isolation and networks are missing."""
+
+import asyncio
+import base64
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from forebay_cli.local.command import launch
+from forebay_cli.local.files import mount
+from forebay_cli.local.pod import MountedFile, Pod, pods
+from forebay_cli.local.replica import Replica
+from tests.support.apiserver import Answer, Api, Object
+
+NODE = "this-machine"
+_POLL_S = 0.1
+
+
+@dataclass(slots=True)
+class Running:
+    """A pod that runs here."""
+
+    replica: Replica
+    labels: dict[str, str]
+    ready: bool = False  # as the API server knows it
+    ending: "asyncio.Task[None] | None" = None
+
+
+@dataclass(slots=True)
+class LocalNode:
+    """Runs the pods of one namespace."""
+
+    api: Api
+    folder: Path
+    running: dict[str, Running] = field(default_factory=dict)  # by uid
+
+    def of(self, component: str) -> list[Replica]:
+        """The processes of a component that are not being ended."""
+        label = "app.kubernetes.io/component"
+        return [one.replica for one in self.running.values() if one.labels.get(label) == component and not one.ending]
+
+    async def run(self) -> None:
+        """Look again and again."""
+        while True:
+            with contextlib.suppress(Answer, OSError):
+                await self._look()
+            await asyncio.sleep(_POLL_S)
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(one.replica.stop() for one in self.running.values()))
+
+    async def _look(self) -> None:
+        for pod in await self.api.all("Pod"):
+            uid = pod["metadata"]["uid"]
+            if uid not in self.running and "deletionTimestamp" not in pod["metadata"]:
+                await self._begin(pod)
+            elif uid in self.running:
+                await self._follow(pod, self.running[uid])
+
+    async def _begin(self, pod: Object) -> None:
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        own = _as_pod(pod)
+        held: dict[tuple[str, str, str], bytes] = {}
+        for file in own.files:
+            value = await self._value(file)
+            if value is None:
+                return  # as a kubelet: the pod waits until all it mounts is there
+            held[file.kind, file.name, file.key] = value
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name},
+            "target": {"kind": "Node", "name": NODE},
+        }
+        path = f"/api/v1/namespaces/{self.api.namespace}/pods/{name}/binding"
+        await self.api.call("POST", path, binding)
+        how = launch(own, 0, folder=self.folder / uid, port=0, handlers=None, environ=os.environ, extra={})
+        how.root.mkdir(parents=True, exist_ok=True)
+        mount(how.root, own.files, held)
+        self.running[uid] = Running(Replica(how), pod["metadata"].get("labels", {}))
+        self.running[uid].replica.start()
+
+    async def _value(self, file: MountedFile) -> bytes | None:
+        found = await self.api.find(file.kind, file.name)
+        text = (found or {}).get("data", {}).get(file.key)
+        if text is None:
+            return None
+        return base64.b64decode(text) if file.kind == "Secret" else str(text).encode()
+
+    async def _follow(self, pod: Object, one: Running) -> None:
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        if "deletionTimestamp" in pod["metadata"]:
+            if one.ending is None:
+                one.ending = asyncio.create_task(self._end(name, uid, one))
+        elif one.ready != one.replica.ready:
+            one.ready = one.replica.ready
+            await self.api.patch("Pod", name, {"status": _status(one.ready)}, sub="status")
+
+    async def _end(self, name: str, uid: str, one: Running) -> None:
+        await one.replica.stop()
+        with contextlib.suppress(Answer):
+            await self.api.delete("Pod", name, gracePeriodSeconds=0)
+        self.running.pop(uid, None)
+
+
+def _as_pod(pod: Object) -> Pod:
+    name = pod["metadata"]["name"]
+    template = {"spec": pod["spec"]}
+    return pods([{"kind": "Deployment", "metadata": {"name": name}, "spec": {"replicas": 1, "template": template}}])[0]
+
+
+def _status(ready: bool) -> Object:
+    said = "True" if ready else "False"
+    return {
+        "phase": "Running",
+        "podIP": "127.0.0.1",
+        "conditions": [{"type": kind, "status": said} for kind in ("Ready", "ContainersReady")],
+    }
+
+
+@asynccontextmanager
+async def local_node(api: Api, folder: Path) -> AsyncIterator[LocalNode]:
+    """Runs the namespace's pods until the block ends."""
+    node = LocalNode(api, folder)
+    watching = asyncio.create_task(node.run())
+    try:
+        yield node
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await node.stop()
