@@ -110,6 +110,15 @@ class Api:
                 raise Answer(answer.status, json.loads(text).get("message", text) if text[:1] == "{" else text)
             return json.loads(text) if text[:1] == "{" else {"text": text}
 
+    async def watch(self, kind: str, name: str, since: str) -> AsyncIterator[Object]:
+        """The object each time that it changes after a version."""
+        query = {"watch": "true", "fieldSelector": f"metadata.name={name}", "resourceVersion": since}
+        async with self._session.get(self._url + self._path(kind), params=query) as answer:
+            async for line in answer.content:
+                event = json.loads(line)
+                if event["type"] in ("ADDED", "MODIFIED"):
+                    yield event["object"]
+
     def _path(self, kind: str) -> str:
         root, plural = KINDS[kind]
         return f"{root}/{plural}" if kind == "Node" else f"{root}/namespaces/{self.namespace}/{plural}"

@@ -167,7 +167,7 @@ class Cluster:
             "GET", self._path(kind, namespace), query, headers=headers, timeout_s=_WATCH_S + 30
         )
         try:
-            async for line in answer.content:
+            async for line in _lines(answer.content):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise Gone(event["object"].get("message", "the watch ended"))
@@ -239,6 +239,17 @@ class Cluster:
         if answer.status >= 400:
             raise _refusal(method, path, answer.status, (await answer.response.read()).decode(errors="replace"))
         return answer.response  # type: ignore[no-any-return]
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: an object's metadata may hold a quarter of a MiB of annotations."""
+    begun: list[bytes] = []
+    async for chunk in content.iter_any():
+        *whole, rest = chunk.split(b"\n")
+        for line in whole:
+            yield b"".join([*begun, line])
+            begun.clear()
+        begun.append(rest)
 
 
 def _refusal(method: str, path: str, status: int, text: str) -> Refused | ApiUnavailable:

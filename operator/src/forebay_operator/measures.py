@@ -62,7 +62,7 @@ class Facts(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from self._operator()
         yield from self._queues()
-        yield from self._orphans()
+        yield from self._brokers()
 
     def _operator(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(
@@ -106,19 +106,24 @@ class Facts(Collector):
         yield messages
         yield dead
 
-    def _orphans(self) -> Iterable[Metric]:
+    def _brokers(self) -> Iterable[Metric]:
         orphans = GaugeMetricFamily(
             "forebay_orphans", "Webhooks that came back from a delay to a source that is gone.", labels=["broker"]
         )
         up = GaugeMetricFamily(
             "forebay_operator_broker_up", "1 if the last look at the broker succeeded.", labels=["broker"]
         )
+        writes = CounterMetricFamily(
+            "forebay_operator_broker_writes", "Declarations and deletions sent to a broker.", labels=["broker"]
+        )
         for broker in self._context.brokers:
+            writes.add_metric([broker.address.shown], broker.writes)
             if ORPHANS in broker.depths:
                 orphans.add_metric([broker.address.shown], broker.depths[ORPHANS].messages)
             up.add_metric([broker.address.shown], 0 if broker.failure else 1)
         yield orphans
         yield up
+        yield writes
 
 
 def _is_ready(body: dict[str, object]) -> bool:
