@@ -1,5 +1,7 @@
 """forebay: run a WebhookSource on this machine, send signed samples, look at dead letters and bring them back.
 
+`kubectl forebay` is the same program for sources on a cluster.
+
 A thin rim: a command's module is imported when the command runs, and every error becomes one line and an exit code
 (2 for what a person wrote, 1 for what failed). FOREBAY_DEBUG=1 shows the traceback instead.
 """
@@ -15,6 +17,7 @@ from typing_extensions import override
 
 from forebay.errors import ForebayError, SpecError
 from forebay_cli.state import Home, default_home
+from forebay_cli.where import KUBECTL
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -27,6 +30,12 @@ COMMANDS = {
     "init": "Print a commented manifest to start from.",
     "validate": "Say what is wrong with a manifest, and where.",
     "render": "Print the Kubernetes objects of a source.",
+    "pause": "Let a source on a cluster rest.",
+    "resume": "End the rest of a source on a cluster.",
+    "drain": "Take nothing more in, and wait until all is delivered.",
+    "tail": "Follow what the pods of a source say.",
+    "doctor": "Check everything that a source on a cluster needs.",
+    "force-finalize": "Let a deleted source go that no operator cleans up.",
     "completion": "Print the completion script of a shell.",
 }
 
@@ -36,6 +45,7 @@ Examples:
   forebay dev -f source.yaml
   forebay send --event push
   forebay dlq list
+  kubectl forebay status github -n payments
 """
 
 
@@ -50,7 +60,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"forebay_cli.commands.{cmd_name}").command
+        command: click.Command = import_module(f"forebay_cli.commands.{cmd_name.replace('-', '_')}").command
         return command
 
     @override
@@ -69,14 +79,24 @@ class Commands(click.Group):
 )
 @click.pass_context
 def cli(context: click.Context, state_dir: Path | None) -> None:
-    """Webhooks that are taken in safely and delivered at a pace the destination can bear."""
+    """Webhooks that are taken in safely and delivered at a pace the destination can bear.
+
+    forebay is about a source on this machine (forebay dev, -f, --broker), kubectl forebay about one on the cluster of your
+    kubeconfig. With -n, --context or --kubeconfig, forebay is about the cluster too.
+    """
     context.obj = Home(state_dir or default_home(os.environ))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def kubectl_main(arguments: Sequence[str] | None = None) -> None:
+    """The same as a plugin of kubectl, which finds `kubectl-forebay` on the PATH."""
+    main(arguments, program=KUBECTL)
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str = "forebay") -> None:
     """Run the command line; ends the process."""
     try:
-        sys.exit(cli.main(arguments, prog_name="forebay", standalone_mode=False) or 0)
+        # kubectl's completion and click's would not find each other by a name with a space in it.
+        sys.exit(cli.main(arguments, prog_name=program, standalone_mode=False, complete_var="_FOREBAY_COMPLETE") or 0)
     except (Exception, KeyboardInterrupt) as error:  # nobody is left to handle it
         if os.environ.get("FOREBAY_DEBUG") == "1":
             raise

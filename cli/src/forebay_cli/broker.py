@@ -24,6 +24,7 @@ class GivenBroker:
     password: str = field(repr=False)
     vhost: str
     management_url: str
+    query: str = ""  # of the AMQP URI, such as options of TLS
 
     @property
     def shown(self) -> str:
@@ -33,7 +34,9 @@ class GivenBroker:
     def uri(self, *, vhost: str | None = None, username: str | None = None, password: str | None = None) -> str:
         """The AMQP URI with a login in it: a secret, for files and memory."""
         login = f"{quote(username or self.username, safe='')}:{quote(password or self.password, safe='')}"
-        return f"{self.scheme}://{login}@{self.host}/{quote(self.vhost if vhost is None else vhost, safe='')}"
+        return (
+            f"{self.scheme}://{login}@{self.host}/{quote(self.vhost if vhost is None else vhost, safe='')}{self.query}"
+        )
 
     def management(self) -> "Management":
         """A session with the management API, not entered yet."""

@@ -45,7 +45,7 @@ def given(files: Iterable[str], flags: Iterable[str], wanted: str | None = None)
     if len(found) != 1:
         raise SpecError(_not_one(manifests, wanted))
     folders = (Path(path) if Path(path).is_dir() else Path(path).parent for path in paths if path != manifest.STDIN)
-    return Given(source=found[0], manifests=manifests, flags=_flags(flags), folder=next(folders, None))
+    return Given(source=found[0], manifests=manifests, flags=flags_of(flags), folder=next(folders, None))
 
 
 def noted(home: Home, flags: Iterable[str], wanted: str | None = None) -> Given:
@@ -54,7 +54,7 @@ def noted(home: Home, flags: Iterable[str], wanted: str | None = None) -> Given:
     if running is None:
         raise SpecError("no source runs here; name its manifest with -f, or start it with forebay dev -f source.yaml")
     manifests = manifest.load(home.notes(running.source).folder / "source.json")
-    return Given(source=manifests.sources[0], manifests=manifests, flags=_flags(flags))
+    return Given(source=manifests.sources[0], manifests=manifests, flags=flags_of(flags))
 
 
 def with_destination(source: WebhookSource, url: str) -> WebhookSource:
@@ -131,7 +131,8 @@ def _not_one(manifests: Manifests, wanted: str | None) -> str:
     return "there is no WebhookSource in these files; begin one with forebay init github > source.yaml"
 
 
-def _flags(flags: Iterable[str]) -> dict[Key, bytes]:
+def flags_of(flags: Iterable[str]) -> dict[Key, bytes]:
+    """What --secret says. Raises SpecError."""
     return dict(map(_flag, flags))
 
 
@@ -169,6 +170,11 @@ def _value(given: Given, notes: Notes, name: str, key: str) -> bytes | None:
 def variable(name: str, key: str) -> str:
     """The environment variable of a Secret's key."""
     return "FOREBAY_SECRET_" + re.sub(r"[^A-Z0-9]+", "_", f"{name}_{key}".upper())
+
+
+def variable_is_set(name: str, key: str) -> bool:
+    """Whether the environment says what is in a Secret's key."""
+    return variable(name, key) in os.environ
 
 
 def _random_secret(source: WebhookSource) -> bytes:

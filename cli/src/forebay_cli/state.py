@@ -108,8 +108,11 @@ class Home:
         return [running for folder in folders if (running := Notes(folder).running())]
 
     def only(self, source: str | None = None) -> Running | None:
-        """The running source that is meant, None if none runs. Raises SpecError if it could be several."""
-        found = [running for running in self.running() if source in (None, running.source)]
+        """The running source that is meant, by its name with or without namespace; None if none runs.
+
+        Raises SpecError if it could be several.
+        """
+        found = [r for r in self.running() if source in (None, r.source, r.source.partition("/")[2])]
         if len(found) > 1:
             names = ", ".join(running.source for running in found)
             raise SpecError(f"several sources run here: {names}; say which with --source")

@@ -40,6 +40,6 @@ def _running(home: Home, source: str | None) -> Target:
     if running is None:
         raise SpecError(
             f"{source or 'no source'} {'does not run' if source else 'runs'} here; start it with forebay dev -f source.yaml,"
-            " or name a broker with --broker amqp://… and --source NAMESPACE/NAME"
+            " or name a broker with --broker amqp://… and --source NAMESPACE/NAME; if it is on a cluster, use kubectl forebay"
         )
     return Target(source=running.source, broker=given_broker(running.broker, running.management), running=running)

@@ -1,6 +1,5 @@
 """forebay dlq: look at dead letters, replay or discard them."""
 
-import asyncio
 import itertools
 import json
 import sys
@@ -23,8 +22,10 @@ from forebay_cli.dead.reader import Reader, reader
 from forebay_cli.dead.replay import nothing, replayer
 from forebay_cli.dead.show import full, sections, summary
 from forebay_cli.dead.work import Order, Tally, work
+from forebay_cli.placing import Place, at
 from forebay_cli.state import Home
-from forebay_cli.target import Target, target
+from forebay_cli.target import Target
+from forebay_cli.where import Cluster
 
 PIPE_WIDTH = 200  # columns where there is no screen to end
 
@@ -33,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _place(function: F) -> F:
     """The options that say which dead letters of which source."""
-    for option in (options.broker, options.source, options.output):
+    for option in (options.broker, options.source, options.output, options.cluster()):
         function = option(function)
     return function
 
@@ -74,13 +75,15 @@ def _work_options(function: F) -> F:
 forebay dlq list --reason exhausted --since 2h
 forebay dlq show 019ab3c4-…
 forebay dlq replay --event-type 'invoice.*' --rate 20
+kubectl forebay dlq list github -n payments
 FOREBAY_BROKER=amqp://me:secret@rabbitmq forebay dlq list --source payments/github
 """),
 )
 def command() -> None:
     """Look at dead letters, replay or discard them.
 
-    Of the source that runs here, or of --source on --broker.
+    Of the source that runs here, or of --source on --broker. On a cluster the first argument is the source's name; the
+    broker is reached with the login of its workers, through kubectl port-forward where there is no other way.
     """
 
 
@@ -90,18 +93,33 @@ def command() -> None:
 forebay dlq list
 forebay dlq list --reason exhausted --reason expired --since 1d
 forebay dlq list -o json | jq -r '.[].id'
+kubectl forebay dlq list github -n payments
 """),
 )
+@click.argument("name", required=False)
 @_choice
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
 @_place
 @click.pass_obj
-def list_(home: Home, /, *, limit: int, source_key: str | None, broker: str | None, output: str, **chosen: Any) -> None:
+def list_(
+    home: Home,
+    /,
+    *,
+    name: str | None,
+    cluster: Cluster | None,
+    limit: int,
+    source_key: str | None,
+    broker: str | None,
+    output: str,
+    **chosen: Any,
+) -> None:
     """List dead letters, the oldest first.
 
     Looking changes nothing.
     """
-    found, counts, total = asyncio.run(_list(target(home, source_key, broker), _choice_of(**chosen), limit))
+    choice = _choice_of(**chosen)
+    place = Place(home=home, source=options.one_of(name, source_key), broker=broker, cluster=cluster)
+    found, counts, total = at(place, lambda there: _list(there, choice, limit))
     if output == "json":
         click.echo(json.dumps(found, indent=2))
         return
@@ -115,17 +133,29 @@ def list_(home: Home, /, *, limit: int, source_key: str | None, broker: str | No
     epilog=options.examples("""
 forebay dlq show 019ab3c4-7d1e-7000-8000-000000000000
 forebay dlq show 019ab3c4-7d1e-7000-8000-000000000000 --body-to body.bin
+kubectl forebay dlq show github 019ab3c4-7d1e-7000-8000-000000000000
 """),
 )
-@click.argument("id_", metavar="ID")
+@click.argument("words", metavar="[NAME] ID", nargs=-1, required=True)
 @click.option("--body-to", type=click.Path(dir_okay=False, path_type=Path), help="Save the body's bytes in this file.")
 @_place
 @click.pass_obj
 def show(
-    home: Home, /, *, id_: str, body_to: Path | None, source_key: str | None, broker: str | None, output: str
+    home: Home,
+    /,
+    *,
+    words: tuple[str, ...],
+    cluster: Cluster | None,
+    body_to: Path | None,
+    source_key: str | None,
+    broker: str | None,
+    output: str,
 ) -> None:
     """Show one dead letter: why it died, every attempt, headers and body."""
-    letter = asyncio.run(_find(target(home, source_key, broker), id_))
+    place, ids = _named(home, words, source_key, broker, cluster)
+    if len(ids) != 1:
+        raise SpecError("one dead letter is shown at a time; give one id")
+    letter = at(place, lambda there: _find(there, ids[0]))
     if body_to is not None:
         _save(letter.body, body_to)
     if output == "json":
@@ -145,21 +175,32 @@ def show(
 forebay dlq replay 019ab3c4-7d1e-7000-8000-000000000000
 forebay dlq replay --reason exhausted --since 2h --dry-run
 forebay dlq replay --all --rate 50
+kubectl forebay dlq replay github -n payments --reason exhausted
 """),
 )
-@click.argument("more_ids", metavar="[ID]...", nargs=-1)
+@click.argument("words", metavar="[NAME] [ID]...", nargs=-1)
 @_choice
 @_work_options
 @_place
 @click.pass_obj
-def replay(home: Home, /, *, source_key: str | None, broker: str | None, output: str, **given: Any) -> None:
+def replay(
+    home: Home,
+    /,
+    *,
+    words: tuple[str, ...],
+    cluster: Cluster | None,
+    source_key: str | None,
+    broker: str | None,
+    output: str,
+    **given: Any,
+) -> None:
     """Send dead letters back to the queue they died in.
 
     As they came in, with a fresh budget of attempts. Ctrl-C finishes the one under way and leaves the rest.
     """
-    order = _order("replayed", given)
-    place = target(home, source_key, broker)
-    _finish(order, asyncio.run(_replay(place, order)), output)
+    place, ids = _named(home, words, source_key, broker, cluster)
+    order = _order("replayed", ids, given)
+    _finish(order, at(place, lambda there: _replay(there, order)), output)
 
 
 @command.command(
@@ -168,24 +209,36 @@ def replay(home: Home, /, *, source_key: str | None, broker: str | None, output:
 forebay dlq discard 019ab3c4-7d1e-7000-8000-000000000000
 forebay dlq discard --reason gone --dry-run
 forebay dlq discard --until 30d --yes
+kubectl forebay dlq discard github -n payments --reason gone
 """),
 )
-@click.argument("more_ids", metavar="[ID]...", nargs=-1)
+@click.argument("words", metavar="[NAME] [ID]...", nargs=-1)
 @_choice
 @_work_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_place
 @click.pass_obj
-def discard(home: Home, /, *, yes: bool, source_key: str | None, broker: str | None, output: str, **given: Any) -> None:
+def discard(
+    home: Home,
+    /,
+    *,
+    words: tuple[str, ...],
+    cluster: Cluster | None,
+    yes: bool,
+    source_key: str | None,
+    broker: str | None,
+    output: str,
+    **given: Any,
+) -> None:
     """Throw dead letters away for good.
 
     Ctrl-C finishes the one under way and leaves the rest.
     """
-    order = _order("discarded", given)
-    place = target(home, source_key, broker)
+    place, ids = _named(home, words, source_key, broker, cluster)
+    order = _order("discarded", ids, given)
     if not (yes or order.dry_run):
         _ask(place, order)
-    _finish(order, asyncio.run(_discard(place, order)), output)
+    _finish(order, at(place, lambda there: _discard(there, order)), output)
 
 
 # ------------------------------------------------------------------------------------------------- what is asked for
@@ -211,10 +264,20 @@ def _choice_of(
     )
 
 
-def _order(verb: str, given: dict[str, Any]) -> Order:
+def _named(
+    home: Home, words: tuple[str, ...], source_key: str | None, broker: str | None, cluster: Cluster | None
+) -> tuple[Place, tuple[str, ...]]:
+    """The place, and the ids. Of a cluster's source the name comes first, unless --source says it."""
+    if cluster is not None and source_key is None and words:
+        source_key, *rest = words
+        words = tuple(rest)
+    return Place(home=home, source=source_key, broker=broker, cluster=cluster), words
+
+
+def _order(verb: str, ids: tuple[str, ...], given: dict[str, Any]) -> Order:
     """Raises SpecError unless it is said which letters are meant: all of them must be said too."""
     everything, limit, rate, dry_run = (given.pop(name) for name in ("everything", "limit", "rate", "dry_run"))
-    ids = (*given.pop("ids"), *given.pop("more_ids"))
+    ids = (*given.pop("ids"), *ids)
     choice = _choice_of(ids=ids, **given)
     if choice.everything and not everything:
         raise SpecError(
@@ -223,13 +286,14 @@ def _order(verb: str, given: dict[str, Any]) -> Order:
     return Order(verb=verb, choice=choice, limit=limit, rate=rate, dry_run=dry_run)
 
 
-def _ask(place: Target, order: Order) -> None:
-    count = asyncio.run(_count(place, order))
+def _ask(place: Place, order: Order) -> None:
+    async def counted(there: Target) -> tuple[str, Tally]:
+        return there.source, await _count(there, order)
+
+    source, count = at(place, counted)
     if not count.meant:
         return
-    click.confirm(
-        f"{count.meant} of {count.total} dead letters of {place.source} will be gone for good. Sure?", abort=True
-    )
+    click.confirm(f"{count.meant} of {count.total} dead letters of {source} will be gone for good. Sure?", abort=True)
 
 
 # ------------------------------------------------------------------------------------------------- what is done
@@ -252,7 +316,7 @@ async def _find(place: Target, id_: str) -> Letter:
         async for letter, _ in letters.letters():
             if letter.id == id_:
                 return letter
-    raise Rejected(f"there is no dead letter {id_} of {place.source}; forebay dlq list shows those there are")
+    raise Rejected(f"there is no dead letter {id_} of {place.source}; dlq list shows those there are")
 
 
 async def _count(place: Target, order: Order) -> Tally:

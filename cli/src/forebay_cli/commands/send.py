@@ -1,4 +1,4 @@
-"""forebay send: correctly signed webhooks, as the provider would send them."""
+"""forebay send: correctly signed webhooks, as the provider would send them; to a source here or on a cluster."""
 
 import asyncio
 import json
@@ -22,6 +22,7 @@ from forebay_cli.given import Given, find, given, noted, sampler_of, signing_key
 from forebay_cli.sampling import Moment, Sample, Sampler, curl, parse_header
 from forebay_cli.sending import Tally, send
 from forebay_cli.state import Home
+from forebay_cli.where import Cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,11 @@ forebay send --event push --count 1000 --rate 50
 forebay send -f source.yaml --url https://hooks.example.com/github
 forebay send --event order.created --data @order.json --header 'X-Shop: 7'
 forebay send --curl                                 print the curl command instead
+kubectl forebay send github -n payments             to a source on a cluster
 """),
 )
+@click.argument("name", required=False)
+@options.cluster()
 @options.files(required=False)
 @options.source
 @options.secrets
@@ -59,6 +63,8 @@ forebay send --curl                                 print the curl command inste
 def command(
     home: Home,
     *,
+    name: str | None,
+    cluster: Cluster | None,
     files: tuple[str, ...],
     source_key: str | None,
     secrets: tuple[str, ...],
@@ -74,19 +80,44 @@ def command(
 ) -> None:
     """Send correctly signed sample webhooks.
 
-    Exits with 1 if any is not accepted.
+    To a source on a cluster they are signed with the Secret there, and go to its URL; where that is known inside the cluster
+    only, through kubectl port-forward. Exits with 1 if any is not accepted.
     """
-    about = given(files, secrets, source_key) if files else noted(home, secrets, source_key)
-    target = _checked(url) if url else _running_url(home, about)
+    wanted = options.one_of(name, source_key)
+    about, own_url = _about(home, cluster, files, secrets, wanted)
+    target = _checked(url) if url else own_url or _running_url(home, about)
     sampler = _sampler(home, about, event, data, headers)
     if as_curl:
         click.echo(curl(target, sampler.sample(moment(1))))
         return
     amount = Amount(count=count, rate=rate, concurrency=concurrency)
-    tally = asyncio.run(_send(target, sampler, amount))
+    if cluster is not None:
+        tally = asyncio.run(_send_to_cluster(cluster, about.source.namespace, target, sampler, amount))
+    else:
+        tally = asyncio.run(_send(target, sampler, amount))
     _print(target, tally, output)
     if tally.accepted < tally.sent:
         sys.exit(1)
+
+
+def _about(
+    home: Home, cluster: Cluster | None, files: tuple[str, ...], secrets: tuple[str, ...], wanted: str | None
+) -> tuple[Given, str | None]:
+    """The source, and its URL if it is on a cluster."""
+    if cluster is None:
+        return given(files, secrets, wanted) if files else noted(home, secrets, wanted), None
+    from forebay_cli.cluster.sending import given_on_cluster  # noqa: PLC0415  # brings the Kubernetes client, which others can do without
+
+    if wanted is None:
+        raise SpecError("it is not said which source; name it: kubectl forebay send NAME")
+    return asyncio.run(given_on_cluster(cluster, wanted, secrets))
+
+
+async def _send_to_cluster(cluster: Cluster, namespace: str, url: str, sampler: Sampler, amount: Amount) -> Tally:
+    from forebay_cli.cluster.sending import endpoint  # noqa: PLC0415  # as above
+
+    async with endpoint(cluster, url, namespace) as reached:
+        return await _send(reached, sampler, amount)
 
 
 def moment(number: int) -> Moment:

@@ -52,7 +52,7 @@ async def ready(address: str) -> bool:
 async def metrics(addresses: Iterable[str]) -> Metrics:
     """What the processes have counted; one that can not be asked now counts nothing."""
     pages = await asyncio.gather(*(_page(address) for address in addresses))
-    return Metrics(tuple(sample for page in pages for sample in _samples(page)))
+    return Metrics(tuple(sample for page in pages for sample in samples(page)))
 
 
 async def get(address: str, path: str, timeout_s: float = 2.0) -> tuple[int, str]:
@@ -80,7 +80,8 @@ async def _page(address: str) -> str:
     return ""
 
 
-def _samples(page: str) -> Iterator[tuple[str, Labels, float]]:
+def samples(page: str) -> Iterator[tuple[str, Labels, float]]:
+    """What a page of metrics says: names, labels, values."""
     from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415  # 20 ms that --help need not pay
 
     for family in text_string_to_metric_families(page):

@@ -35,7 +35,12 @@ def settings_name(source: WebhookSource) -> str:
 
 def broker_secret(source: WebhookSource, component: Component) -> str:
     """Of the Secret with the broker's address for one component's own user; its key is `uri`."""
-    return f"{source.name}-broker-{component}"
+    return broker_secret_of(source.name, component)
+
+
+def broker_secret_of(source_name: str, component: Component) -> str:
+    """The same for a source of which only the name is known."""
+    return f"{source_name}-broker-{component}"
 
 
 def selector(source: WebhookSource, component: Component, queue: str | None = None) -> dict[str, str]:
