@@ -151,7 +151,7 @@ async def test_a_letter_is_shown_with_everything_known_of_it(desk: Desk, tmp_pat
     assert (tmp_path / "body").read_bytes() == b"2"
     missing = await desk.dlq("show", "none")
     assert (missing.status, missing.err.count("\n")) == (1, 1)
-    assert "forebay dlq list shows those there are" in missing.err
+    assert "dlq list shows those there are" in missing.err
 
 
 async def test_looking_more_often_than_the_delivery_limit_drops_nothing(desk: Desk) -> None:
