@@ -99,23 +99,19 @@ class PodTemplate(Part):
     )
 
 
+_ORDER = cel(("self.minReplicas <= self.maxReplicas", "minReplicas is more than maxReplicas"))
+Percent = Annotated[int, Field(ge=1, le=1000)]  # of what is requested, which a pod may exceed
+
+
 class Autoscaling(Part):
     """How many processes run, by load."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(("self.minReplicas <= self.maxReplicas", "minReplicas is more than maxReplicas"))
-    )
+    model_config = ConfigDict(json_schema_extra=_ORDER)
 
-    min_replicas: int = Field(default=1, ge=0, le=100, description="Never fewer than these. Workers can go down to 0.")
+    min_replicas: int = Field(default=1, ge=0, le=100, description="Never fewer than these.")
     max_replicas: int = Field(default=10, ge=1, le=1000, description="Never more than these.")
-    target_cpu_percent: int | None = Field(
-        default=None, ge=1, le=100, description="CPU to aim for, in percent of what is requested."
-    )
-    target_requests_per_second: int | None = Field(
-        default=None, ge=1, le=100_000, description="Webhooks a second and process to aim for."
-    )
-    target_queue_length: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="Waiting webhooks a process to aim for."
+    target_cpu_percent: Percent | None = Field(
+        default=None, description="CPU to aim for, in percent of what is requested."
     )
     cooldown: Annotated[float, Span("0s", "1h")] = Field(
         default=300.0, description="How long load stays low before processes go."
@@ -125,6 +121,67 @@ class Autoscaling(Part):
     def faults(self) -> Iterator[Problem]:
         if self.min_replicas > self.max_replicas:
             yield Problem(("minReplicas",), "more than maxReplicas", "lower it, or raise maxReplicas")
+
+
+class IngestAutoscaling(Autoscaling):
+    """How many endpoint processes run, by load: a HorizontalPodAutoscaler."""
+
+    min_replicas: int = Field(
+        default=2, ge=1, le=100, description="Never fewer than these: a provider does not wait for a process to start."
+    )
+    target_cpu_percent: Percent | None = Field(
+        default=None,
+        description="CPU to aim for, in percent of what is requested. Default: 70, unless targetRequestsPerSecond is given.",
+    )
+    target_requests_per_second: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Accepted webhooks a second and process to aim for. Needs pod metrics, as prometheus-adapter serves them.",
+    )
+
+
+class WorkerAutoscaling(Autoscaling):
+    """How many worker processes run, by load: a ScaledObject of KEDA; where KEDA is not, a HorizontalPodAutoscaler by CPU."""
+
+    min_replicas: int = Field(
+        default=1, ge=0, le=100, description="Never fewer than these of each queue. 0 needs KEDA; without it, it means 1."
+    )
+    target_cpu_percent: Percent | None = Field(
+        default=None,
+        description="CPU to aim for, in percent of what is requested. Default: none with KEDA, 70 without it.",
+    )
+    target_queue_length: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Webhooks a process to aim for, in delivery and waiting, with KEDA. Default: ten times concurrency.",
+    )
+
+
+# Of the parts that run processes, ingest and worker.
+SCALING_RULES = (
+    ("!(has(self.replicas) && has(self.autoscaling))", "give replicas or autoscaling, not both"),
+    (
+        "!has(self.autoscaling) || !has(self.resources)"
+        " || (has(self.resources.requests) && 'cpu' in self.resources.requests)"
+        " || (has(self.resources.limits) && 'cpu' in self.resources.limits)",
+        "autoscaling needs a request of cpu in resources",
+    ),
+)
+
+
+def scaling_faults(
+    replicas: int | None, autoscaling: Autoscaling | None, resources: Resources | None
+) -> Iterator[Problem]:
+    """What SCALING_RULES say."""
+    if autoscaling is None:
+        return
+    if replicas is not None:
+        yield Problem(("replicas",), "give replicas or autoscaling, not both", "keep one of them")
+    if resources is not None and "cpu" not in {**(resources.requests or {}), **(resources.limits or {})}:
+        message = "autoscaling measures CPU in percent of what is requested, and none is"
+        yield Problem(("resources",), message, "add requests: {cpu: 100m} or the like")
 
 
 class ParentRef(Part):
@@ -151,7 +208,9 @@ class HttpRoute(Part):
 class IngressTls(Part):
     """TLS of an Ingress."""
 
-    secret_name: ObjectName = Field(description="Name of the Secret with the certificate.")
+    secret_name: ObjectName | None = Field(
+        default=None, description="Name of the Secret with the certificate. Default: the controller's own certificate."
+    )
 
 
 class IngressRoute(Part):

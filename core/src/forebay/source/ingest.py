@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from typing_extensions import override
 
-from forebay.source.cluster import Autoscaling, Expose, PodTemplate, Resources
+from forebay.source.cluster import SCALING_RULES, Expose, IngestAutoscaling, PodTemplate, Resources, scaling_faults
 from forebay.source.model import Later, Part, Problem, cel
 from forebay.source.values import Bytes, HeaderName, HeaderValue, JsonPath, Line, Shape, Span, Text
 from forebay.source.verification import Verification
@@ -123,11 +123,7 @@ class Limits(Part):
 class Ingest(Part):
     """The endpoint that takes the webhooks in."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            ("!(has(self.replicas) && has(self.autoscaling))", "give replicas or autoscaling, not both")
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=cel(*SCALING_RULES))
 
     path: Path | None = Field(
         default=None,
@@ -157,17 +153,16 @@ class Ingest(Part):
         default_factory=Limits, description="Bounds on what a stranger can make one endpoint process hold."
     )
     replicas: int | None = Field(default=None, ge=0, le=100, description="Endpoint processes. Default: 2.")
-    autoscaling: Annotated[Autoscaling | None, Later("set replicas")] = Field(
+    autoscaling: IngestAutoscaling | None = Field(
         default=None, description="Endpoint processes by load, instead of replicas."
     )
-    expose: Annotated[
-        Expose | None, Later("route to the Service NAME-ingest, port 80, by an HTTPRoute of your own")
-    ] = Field(default=None, description="How the endpoint is reached from outside the cluster.")
+    expose: Expose | None = Field(default=None, description="How the endpoint is reached from outside the cluster.")
     resources: Resources | None = Field(default=None, description="CPU and memory of an endpoint process.")
     pod_template: PodTemplate | None = Field(default=None, description="What is added to the endpoint's pods.")
 
     @override
     def faults(self) -> Iterator[Problem]:
+        yield from scaling_faults(self.replicas, self.autoscaling, self.resources)
         for name, held in (("inFlightBytes", self.limits.in_flight_bytes), ("readingBytes", self.limits.reading_bytes)):
             if held < self.max_body_bytes:
                 yield Problem(

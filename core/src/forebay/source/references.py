@@ -1,12 +1,12 @@
 """References to other objects of the source's namespace, and the broker a source lives on."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import ConfigDict, Field
 from typing_extensions import override
 
-from forebay.source.model import Later, Part, Problem, cel
+from forebay.source.model import Part, Problem, cel
 from forebay.source.values import DataKey, Namespace, ObjectName
 
 # Its folder is where a pod finds the address of the broker.
@@ -37,7 +37,7 @@ class BrokerSecretRef(Part):
     name: ObjectName = Field(
         description="Name of the Secret: key uri (amqp://user:password@host/vhost), or keys host, username, password."
     )
-    namespace: Annotated[Namespace | None, Later("copy the Secret into the source's namespace")] = Field(
+    namespace: Namespace | None = Field(
         default=None,
         description="Namespace of the Secret, where it allows this one by annotation. Default: the source's own.",
     )
@@ -62,9 +62,14 @@ class Broker(Part):
     )
 
     secret_ref: BrokerSecretRef | None = Field(default=None, description="A Secret that says how to reach RabbitMQ.")
-    cluster_ref: Annotated[ClusterRef | None, Later("name the cluster's default-user Secret in secretRef")] = Field(
+    cluster_ref: ClusterRef | None = Field(
         default=None, description="A RabbitmqCluster of RabbitMQ's cluster operator."
     )
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        if self.secret_ref and self.cluster_ref:
+            yield Problem(("clusterRef",), "give secretRef or clusterRef, not both", "keep one of them")
 
 
 def one_of(part: Part, *names: str) -> Iterator[Problem]:

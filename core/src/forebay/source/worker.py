@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field
 from typing_extensions import override
 
-from forebay.source.cluster import Autoscaling, PodTemplate, Resources
+from forebay.source.cluster import SCALING_RULES, PodTemplate, Resources, WorkerAutoscaling, scaling_faults
 from forebay.source.ingest import Header, RateLimit
 from forebay.source.model import Later, Part, Problem, cel
 from forebay.source.references import SecretKeyRef, one_of
@@ -190,7 +190,7 @@ class Worker(Part):
     model_config = ConfigDict(
         json_schema_extra=cel(
             ("has(self.destination) != has(self.handler)", "give exactly one of destination and handler"),
-            ("!(has(self.replicas) && has(self.autoscaling))", "give replicas or autoscaling, not both"),
+            *SCALING_RULES,
         )
     )
 
@@ -215,7 +215,7 @@ class Worker(Part):
     circuit_breaker: Annotated[CircuitBreaker | None, Later("retries back off by themselves")] = Field(
         default=None, description="Stops deliveries for a while when nearly all of them fail."
     )
-    autoscaling: Annotated[Autoscaling | None, Later("set replicas")] = Field(
+    autoscaling: WorkerAutoscaling | None = Field(
         default=None, description="Worker processes by load, instead of replicas."
     )
     resources: Resources | None = Field(default=None, description="CPU and memory of a worker process.")
@@ -224,6 +224,7 @@ class Worker(Part):
     @override
     def faults(self) -> Iterator[Problem]:
         yield from one_of(self, "destination", "handler")
+        yield from scaling_faults(self.replicas, self.autoscaling, self.resources)
 
 
 def _url_faults(url: str) -> Iterator[Problem]:

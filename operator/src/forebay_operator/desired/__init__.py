@@ -5,8 +5,8 @@ before the pods.
 """
 
 from forebay.source import WebhookSource
-from forebay_operator.desired import ingest, monitoring, settings, worker
-from forebay_operator.desired.exposure import url
+from forebay_operator.desired import disruption, exposure, ingest, monitoring, network, scaling, settings, worker
+from forebay_operator.desired.exposure import route, url
 from forebay_operator.desired.metadata import Object, broker_secret
 from forebay_operator.desired.platform import CHILD_KINDS, OPTIONAL_APIS, Platform
 from forebay_operator.desired.pod import NO_VERSIONS, Versions
@@ -19,6 +19,7 @@ __all__ = [
     "Platform",
     "broker_secret",
     "desired",
+    "route",
     "secret_names",
     "source_topology",
     "url",
@@ -32,8 +33,12 @@ def desired(source: WebhookSource, platform: Platform, versions: Versions = NO_V
     """
     return [
         *settings.objects(source, platform),
+        *network.objects(source, platform),
         *ingest.objects(source, platform, versions),
+        *exposure.objects(source, platform),
         *worker.objects(source, platform, versions),
+        *scaling.objects(source, platform),
+        *disruption.objects(source),
         *monitoring.objects(source, platform),
     ]
 

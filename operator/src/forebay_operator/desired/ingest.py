@@ -27,6 +27,18 @@ def secrets(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
     return source.spec.ingest.verification.secret_refs
 
 
+def replicas(source: WebhookSource) -> int:
+    """How many pods there are, if no autoscaler says."""
+    given = source.spec.ingest.replicas
+    return REPLICAS if given is None else given
+
+
+def most(source: WebhookSource) -> int:
+    """How many pods there may ever be."""
+    scaling = source.spec.ingest.autoscaling
+    return scaling.max_replicas if scaling else replicas(source)
+
+
 def process(source: WebhookSource, platform: Platform) -> Process:
     ingest, settings = source.spec.ingest, ingest_settings(source)
     return Process(
@@ -38,7 +50,7 @@ def process(source: WebhookSource, platform: Platform) -> Process:
         settings_hash=fingerprint(dump(settings)),
         secrets=secrets(source),
         ports=({"name": "http-ingest", "containerPort": PORT, "protocol": "TCP"},),
-        replicas=REPLICAS if ingest.replicas is None else ingest.replicas,
+        replicas=None if ingest.autoscaling else replicas(source),
         grace_s=LINGER_S + round(settings.drain_s) + 5,
         linger_s=LINGER_S,
         resources=ingest.resources or RESOURCES,

@@ -35,4 +35,9 @@ class Platform:
     # Which addresses a tenant's destination may have. Metadata addresses never may.
     allow_private: bool = True
     allow_loopback: bool = False
+    network_policies: bool = True
+    # Which namespaces webhooks and scrapes come from; none: anywhere. A load balancer lives in no namespace.
+    ingress_namespaces: tuple[str, ...] = ()
+    monitoring_namespaces: tuple[str, ...] = ()
+    broker_ports: tuple[int, ...] = (5671, 5672)  # where brokers listen: what pods may reach besides DNS
     apis: frozenset[str] = frozenset()  # "group/version/Kind" of optional APIs that the cluster has

@@ -44,7 +44,7 @@ class Process:
     settings_hash: str
     secrets: tuple[SecretKeyRef, ...]
     ports: tuple[dict[str, Any], ...]
-    replicas: int
+    replicas: int | None  # None: an autoscaler says
     grace_s: int  # from the order to end to the kill
     linger_s: int = 0  # keeps serving before the order to end: routes to the pod vanish meanwhile
     resources: Resources
@@ -57,7 +57,7 @@ def deployment(source: WebhookSource, platform: Platform, process: Process, vers
         "kind": "Deployment",
         "metadata": metadata(source, process.name, process.component, process.queue),
         "spec": {
-            "replicas": process.replicas,
+            **({} if process.replicas is None else {"replicas": process.replicas}),
             "revisionHistoryLimit": 3,
             "selector": {"matchLabels": selector(source, process.component, process.queue)},
             # A new pod is ready before an old one goes: an endpoint of one replica has no gap either.

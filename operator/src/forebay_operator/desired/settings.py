@@ -145,7 +145,7 @@ def worker_settings(source: WebhookSource, queue: str, platform: Platform) -> Wo
         queue=queue,
         destination=_destination(worker.destination, platform) if worker.destination else None,
         handler=_handler(worker.handler) if worker.handler else None,
-        concurrency=_concurrency(source, queue),
+        concurrency=concurrency(source, queue),
         retry=_retry(source.spec.retry),
         drain_s=drain_s(source),
         suspended=source.spec.suspend in ("Workers", "All"),
@@ -159,7 +159,8 @@ def drain_s(source: WebhookSource) -> float:
     return delivery.timeout + DRAIN_MARGIN_S
 
 
-def _concurrency(source: WebhookSource, queue: str) -> int:
+def concurrency(source: WebhookSource, queue: str) -> int:
+    """Deliveries at once of one worker of the queue."""
     own = next((q.concurrency for q in source.spec.queues if q.name == queue), None)
     return own or source.spec.worker.concurrency
 

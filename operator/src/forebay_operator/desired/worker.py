@@ -26,6 +26,18 @@ def secrets(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
     return tuple(_secrets(source.spec.worker))
 
 
+def replicas(source: WebhookSource) -> int:
+    """How many pods each queue has, if no autoscaler says."""
+    given = source.spec.worker.replicas
+    return REPLICAS if given is None else given
+
+
+def most(source: WebhookSource) -> int:
+    """How many pods a queue may ever have."""
+    scaling = source.spec.worker.autoscaling
+    return scaling.max_replicas if scaling else replicas(source)
+
+
 def process(source: WebhookSource, queue: str, platform: Platform) -> Process:
     worker, settings = source.spec.worker, worker_settings(source, queue, platform)
     return Process(
@@ -38,7 +50,7 @@ def process(source: WebhookSource, queue: str, platform: Platform) -> Process:
         settings_hash=fingerprint(dump(settings)),
         secrets=secrets(source),
         ports=(),
-        replicas=REPLICAS if worker.replicas is None else worker.replicas,
+        replicas=None if worker.autoscaling else replicas(source),
         grace_s=round(settings.drain_s) + 5,
         resources=worker.resources or RESOURCES,
         template=worker.pod_template or PodTemplate(),
