@@ -11,7 +11,7 @@ from forebay.source import WebhookSource
 from forebay.source.model import LATER_KEY
 from forebay.source.values import DURATION
 from forebay_operator.desired import Platform, desired, source_topology
-from forebay_operator.desired.platform import POD_MONITOR
+from forebay_operator.desired.platform import HTTP_ROUTE, POD_MONITOR, SCALED_OBJECT, TRIGGER_AUTHENTICATION
 from tests.support.sources import manifest
 
 # What only the operator itself reads, when it reaches for the broker and when a source is deleted.
@@ -21,11 +21,23 @@ QUEUES = [{"name": "a", "match": {"eventTypes": ["push"]}, "concurrency": 3}]
 SHOP = {"provider": "HMAC", "secretRefs": [{"name": "s", "key": "k"}], "hmac": {"header": "X-Sig"}}
 TIMED = {**SHOP, "hmac": {"header": "X-Sig", "template": "{timestamp}{body}", "timestampHeader": "X-Time"}}
 HANDLER = {"handler": {"image": "i", "target": "a:b"}}
+ROUTE = {"spec__ingest__expose__httpRoute__parentRefs": [{"name": "gateway"}]}
+INGRESS = {"spec__ingest__expose__ingress": {"host": "a.example.com"}}
+TLS = {"spec__ingest__expose__ingress": {"host": "a.example.com", "tls": {"secretName": "b"}}}
 
 # (path, manifest it is set in, value): where the sample that suits most fields does not.
 SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.path": ({}, "/elsewhere"),
     "spec.ingest.methods": ({}, ["PUT"]),
+    "spec.ingest.autoscaling.minReplicas": ({"spec__ingest__autoscaling": {}}, 3),
+    "spec.ingest.expose.httpRoute.parentRefs": (ROUTE, [{"name": "other", "sectionName": "https"}]),
+    "spec.ingest.expose.httpRoute.hostnames": (ROUTE, ["a.example.com"]),
+    "spec.ingest.expose.httpRoute.annotations": (ROUTE, {"a": "b"}),
+    "spec.ingest.expose.ingress.host": (INGRESS, "b.example.com"),
+    "spec.ingest.expose.ingress.className": (INGRESS, "nginx"),
+    "spec.ingest.expose.ingress.tls.secretName": (TLS, "other"),
+    "spec.ingest.expose.ingress.annotations": (INGRESS, {"a": "b"}),
+    "spec.worker.autoscaling.minReplicas": ({"spec__worker__autoscaling": {}}, 3),
     "spec.ingest.contentTypes": ({}, ["text/plain"]),
     "spec.ingest.verification.provider": ({"spec__ingest__verification__provider": "Stripe"}, "StandardWebhooks"),
     "spec.ingest.verification.secretRefs": ({}, [{"name": "other", "key": "k"}]),
@@ -115,8 +127,9 @@ def _plain_sample(schema: dict[str, Any]) -> Any:
 
 def _becomes(data: dict[str, Any]) -> str:
     source = read_source(data)
-    platform = Platform(apis=frozenset({POD_MONITOR}))
-    return json.dumps(desired(source, platform)) + repr(source_topology(source))
+    platform = Platform(apis=frozenset({POD_MONITOR, HTTP_ROUTE}))
+    with_keda = Platform(apis=frozenset({SCALED_OBJECT, TRIGGER_AUTHENTICATION}))
+    return json.dumps([desired(source, platform), desired(source, with_keda)]) + repr(source_topology(source))
 
 
 @pytest.mark.parametrize("path", [path for path in LEAVES if not path.startswith(OF_THE_OPERATOR)])

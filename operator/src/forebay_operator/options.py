@@ -65,6 +65,10 @@ def _platform(given: argparse.Namespace) -> Platform:
         image_pull_secrets=tuple(given.image_pull_secret),
         allow_private=given.allow_private,
         allow_loopback=given.allow_loopback,
+        network_policies=given.network_policies,
+        ingress_namespaces=tuple(given.ingress_namespace),
+        monitoring_namespaces=tuple(given.monitoring_namespace),
+        broker_ports=tuple(given.broker_port) or usual.broker_ports,
     )
 
 
@@ -122,6 +126,23 @@ def _parser(environment: Mapping[str, str]) -> _Parser:
     add("default-broker", type=_secret, metavar="NS/SECRET", help="broker of sources that name none")
     add("allow-private", action=switch, default=True, help="destinations may have private addresses")
     add("allow-loopback", action=switch, default=False, help="destinations may be the pod itself")
+    add("network-policies", action=switch, default=True, help="say whom pods may talk to (default yes)")
+    add("ingress-namespace", action="append", default=[], metavar="NS", help="webhooks come from here (none: anywhere)")
+    add(
+        "monitoring-namespace",
+        action="append",
+        default=[],
+        metavar="NS",
+        help="scrapes come from here (none: anywhere)",
+    )
+    add(
+        "broker-port",
+        action="append",
+        type=_positive,
+        default=[],
+        metavar="PORT",
+        help="of brokers (default 5671, 5672)",
+    )
     add("admin-address", default=usual.admin_address, metavar="HOST:PORT", help="/healthz, /readyz, /metrics")
     add("log-format", choices=("json", "text"), default="json", help="form of the log lines (default json)")
     add("log-level", choices=LEVELS, default="info", help="least level of the log lines (default info)")

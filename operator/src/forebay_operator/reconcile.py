@@ -17,7 +17,7 @@ from forebay_operator.broker import Broker
 from forebay_operator.cluster import SECRET, Object
 from forebay_operator.conditions import Observed, Trouble, conditions, refused
 from forebay_operator.context import Context
-from forebay_operator.desired import broker_secret, desired, secret_names, source_topology, url
+from forebay_operator.desired import broker_secret, desired, route, secret_names, source_topology, url
 from forebay_operator.desired.metadata import QUEUE_LABEL
 from forebay_operator.desired.platform import HTTP_ROUTE, PROMETHEUS_RULE
 from forebay_operator.report import report
@@ -216,6 +216,7 @@ class Reconciler:
             queued = sum(counted) if counted else None
         return {
             "url": url(run.source, self._context.platform),
+            "route": route(run.source, self._context.platform),
             "broker": run.broker.address.shown if run.broker else None,
             "workers": f"{sum(p.ready for p in workers)}/{sum(p.wanted for p in workers)}",
             "queued": queued,

@@ -145,7 +145,10 @@ class WorkerAutoscaling(Autoscaling):
     """How many worker processes run, by load: a ScaledObject of KEDA; where KEDA is not, a HorizontalPodAutoscaler by CPU."""
 
     min_replicas: int = Field(
-        default=1, ge=0, le=100, description="Never fewer than these of each queue. 0 needs KEDA; without it, it means 1."
+        default=1,
+        ge=0,
+        le=100,
+        description="Never fewer than these of each queue. 0 needs KEDA; without it, it means 1.",
     )
     target_cpu_percent: Percent | None = Field(
         default=None,
@@ -163,9 +166,11 @@ class WorkerAutoscaling(Autoscaling):
 SCALING_RULES = (
     ("!(has(self.replicas) && has(self.autoscaling))", "give replicas or autoscaling, not both"),
     (
-        "!has(self.autoscaling) || !has(self.resources)"
-        " || (has(self.resources.requests) && 'cpu' in self.resources.requests)"
-        " || (has(self.resources.limits) && 'cpu' in self.resources.limits)",
+        (
+            "!has(self.autoscaling) || !has(self.resources)"
+            " || (has(self.resources.requests) && 'cpu' in self.resources.requests)"
+            " || (has(self.resources.limits) && 'cpu' in self.resources.limits)"
+        ),
         "autoscaling needs a request of cpu in resources",
     ),
 )

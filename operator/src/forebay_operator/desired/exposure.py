@@ -38,8 +38,8 @@ def url(source: WebhookSource, platform: Platform) -> str:
 
 def route(source: WebhookSource, platform: Platform) -> str:
     """What leads to the endpoint, as kind and name."""
-    child = next(iter(objects(source, platform)), {"kind": "Service", "metadata": {"name": ingest_name(source)}})
-    return f"{child['kind']} {child['metadata']['name']}"
+    kind = next((str(child["kind"]) for child in objects(source, platform)), "Service")
+    return f"{kind} {ingest_name(source)}"
 
 
 def _http_route(source: WebhookSource, wanted: HttpRoute) -> Object:

@@ -69,7 +69,7 @@ def _destination(platform: Platform) -> list[Object]:
         _block("::/0", [*_METADATA_V6, *(_PRIVATE_V6 if private else ())]),
     ]
     # Some networks (Cilium) do not count pods among the addresses of a block.
-    pods = [] if private else [{"namespaceSelector": {}}]
+    pods: list[Object] = [] if private else [{"namespaceSelector": {}}]
     return [{"to": [*pods, *blocks]}]
 
 

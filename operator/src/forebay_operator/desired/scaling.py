@@ -24,7 +24,9 @@ def _endpoint(source: WebhookSource) -> list[Object]:
     scaling = source.spec.ingest.autoscaling
     if scaling is None:
         return []
-    return [_autoscaler(source, ingest_name(source), "ingest", None, scaling, _endpoint_metrics(scaling))]
+    return [
+        _autoscaler(source, ingest_name(source), "ingest", None, scaling=scaling, metrics=_endpoint_metrics(scaling))
+    ]
 
 
 def _workers(source: WebhookSource, platform: Platform) -> list[Object]:
@@ -35,7 +37,7 @@ def _workers(source: WebhookSource, platform: Platform) -> list[Object]:
         return keda.objects(source, scaling)
     metrics = [_cpu(scaling.target_cpu_percent or CPU_PERCENT)]
     return [
-        _autoscaler(source, worker_name(source, queue), "worker", queue, scaling, metrics)
+        _autoscaler(source, worker_name(source, queue), "worker", queue, scaling=scaling, metrics=metrics)
         for queue in queue_names(source)
     ]
 
@@ -45,6 +47,7 @@ def _autoscaler(
     name: str,
     component: Component,
     queue: str | None,
+    *,
     scaling: Autoscaling,
     metrics: list[Object],
 ) -> Object:
