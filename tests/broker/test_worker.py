@@ -16,8 +16,9 @@ from urllib.request import urlopen
 import pika
 import pytest
 
+from forebay.amqp import frames
 from forebay.amqp.consumer import Consumer, Message
-from forebay.amqp.publisher import Publisher
+from forebay.amqp.publisher import Outcome, Publisher
 from forebay.envelope import AmqpMessage, Envelope, decode, encode
 from forebay.settings import Destination, Handler, RetryPolicy, Runtime, WorkerSettings, dump
 from forebay.telemetry import Log
@@ -57,6 +58,17 @@ class Place:
 
     async def send(self, *envelopes: Envelope) -> None:
         await asyncio.gather(*(self.publisher.publish(NAMES.exchange, QUEUE, encode(one)) for one in envelopes))
+
+    async def send_frames(self, table: bytes) -> None:
+        """Send a message whose header table is these bytes, whatever they are."""
+        confirmed: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        publish = frames.publish_frames(
+            frames.method_frame(NAMES.exchange.encode(), QUEUE.encode()),
+            content_type=b"x/y", table=table, message_id=b"poison", timestamp=1, app_id=b"", body=b"\0\xff",
+            frame_max=self.publisher.frame_max,
+        )  # fmt: skip
+        self.publisher.send(publish, b"poison", confirmed.set_result)
+        assert await confirmed is Outcome.CONFIRMED
 
     async def ready(self, queue: str = QUEUE) -> int:
         """How many messages wait in a queue, as of now."""
@@ -195,6 +207,39 @@ async def test_a_message_that_is_no_envelope_becomes_a_dead_letter_with_its_byte
         assert message.headers["forebay-reason"] == "undecodable"
         assert "version 2" in message.headers["forebay-detail"]
         assert server.requests == []
+
+
+def nested(depth: int) -> bytes:
+    """A value of a table: a table in a table in a table …"""
+    value = b"V"
+    for _ in range(depth):
+        value = b"F" + frames.length(inner := frames.short(b"a") + value) + inner
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"T" + (2**63).to_bytes(8, "big"), id="a time beyond the year 9999"),
+        pytest.param(nested(5000), id="tables a thousand deep"),
+    ],
+)
+async def test_headers_that_pika_can_not_decode_are_a_dead_letter_and_disturb_nothing_else(
+    everywhere: Place, value: bytes
+) -> None:
+    async with delivering(everywhere, says(OK)) as (server, worker):
+        await everywhere.send(*many(20))
+        await everywhere.send_frames(frames.text_item(b"theirs", b"kept") + frames.short(b"strange") + value)
+        await everywhere.send(*(replace(one, id=f"after-{one.id}") for one in many(20)))
+        (message,) = await everywhere.dead_letters(1)
+        assert (message.message_id, message.content_type, message.body) == ("poison", "x/y", b"\0\xff")
+        assert {name: message.headers[name] for name in ("theirs", "strange")} == {"theirs": "kept", "strange": value}
+        assert message.headers["forebay-reason"] == "undecodable"
+        assert message.headers["forebay-detail"] == "header forebay-envelope is missing"
+        assert message.headers["forebay-queue"] == "default"
+        await eventually(lambda: _is(len(server.requests) == 40))
+        # Not one connection was lost: each loss would bring all others closer to their delivery limit.
+        assert worker._consumer.link.attempts == 1
 
 
 async def test_a_handler_is_a_destination(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

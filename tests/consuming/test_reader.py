@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forebay.amqp import frames
 from forebay.amqp.reader import Delivery, FrameReader
 
 SHORT = st.text(max_size=60).filter(lambda text: len(text.encode()) < 256)
@@ -132,6 +133,52 @@ def test_text_that_is_no_utf8_is_kept() -> None:
     (one,) = read(wire(1, False, "q", {"headers": headers, "message_id": "m"}, b""), whole)
     assert one.headers["latin"] == "é"
     assert one.headers["binary"] == b"\xff\xfe"
+
+
+def nested(depth: int) -> bytes:
+    """A value that is a table in a table in a table …"""
+    value = b"V"
+    for _ in range(depth):
+        value = b"F" + frames.length(inner := frames.short(b"a") + value) + inner
+    return value
+
+
+BEYOND_TIME = b"T" + (2**63).to_bytes(8, "big")
+NO_NUMBER = b"d\x7f\xf8\0\0\0\0\0\0"
+STRANGE = [
+    pytest.param(BEYOND_TIME, id="a time beyond the year 9999"),
+    pytest.param(NO_NUMBER, id="a float that is no number"),
+    pytest.param(nested(5000), id="tables a thousand deep"),
+    pytest.param(b"A" + frames.length(BEYOND_TIME) + BEYOND_TIME, id="a list that holds one"),
+]
+
+
+@pytest.mark.parametrize("unusual", [False, True])
+@pytest.mark.parametrize("value", STRANGE)
+def test_a_value_that_pika_can_not_read_is_kept_as_bytes(value: bytes, unusual: bool) -> None:
+    table = frames.text_item(b"first", b"1") + frames.short(b"strange") + value + frames.text_item(b"last", b"2")
+    (one,) = read(with_table(table, unusual), whole)
+    assert one.headers == {"first": "1", "strange": value, "last": "2"}
+    assert (one.content_type, one.message_id, one.body) == ("a/b", "m", b"body")
+
+
+def test_what_follows_a_kind_that_nobody_knows_is_kept_with_it() -> None:
+    strange = b"Z\x01\x02" + frames.text_item(b"last", b"2")
+    (one,) = read(with_table(frames.text_item(b"first", b"1") + frames.short(b"strange") + strange), whole)
+    assert one.headers == {"first": "1", "strange": strange}
+    assert (one.message_id, one.body) == ("m", b"body")
+
+
+def with_table(table: bytes, unusual: bool = False) -> bytes:
+    """The frames of a delivery with this table of headers, to the byte; with a priority if it is to be unusual."""
+    flags = (1 << 15) | (1 << 13) | (1 << 7) | ((1 << 11) if unusual else 0)
+    properties = (
+        frames.short(b"a/b") + frames.length(table) + table + (b"\x05" if unusual else b"") + frames.short(b"m")
+    )
+    header = b"\x00\x3c\x00\x00" + (4).to_bytes(8, "big") + flags.to_bytes(2, "big") + properties
+    method = pika.frame.Method(1, pika.spec.Basic.Deliver("ctag", 1, False, "exchange", "q")).marshal()
+    framed = b"\x02\x00\x01" + frames.length(header) + header + b"\xce"
+    return bytes(method + framed + pika.frame.Body(1, b"body").marshal())
 
 
 def test_bytes_that_are_no_frame_end_the_connection() -> None:

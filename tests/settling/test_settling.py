@@ -120,15 +120,24 @@ async def test_a_message_that_is_no_envelope_is_buried_as_it_is(case: Case) -> N
         message_id="strange",
         timestamp=0,
         content_type="application/cbor",
-        headers={"forebay-envelope": 99, "x-tenant": "a", "x-death": [{"count": 1}], "x-delivery-count": 3},
+        headers={
+            "forebay-envelope": 99,
+            "x-tenant": "a",
+            "forebay-queue": 7,
+            "x-death": [{"count": 1}],
+            "x-delivery-count": 3,
+        },
         body=b"\x00\xff\r\n",
     )
     assert await case.settler.bury_undecodable(case.message(sent), "envelope version 99 is not known here")
     (dead,) = case.broker.queues[NAMES.dead]
     assert (dead.message_id, dead.content_type, dead.body) == ("strange", "application/cbor", b"\x00\xff\r\n")
-    assert {name: dead.headers[name] for name in ("forebay-envelope", "x-tenant", "forebay-reason")} == {
+    assert {
+        name: dead.headers[name] for name in ("forebay-envelope", "x-tenant", "forebay-queue", "forebay-reason")
+    } == {
         "forebay-envelope": 99,
         "x-tenant": "a",
+        "forebay-queue": "default",  # where it was found: it can be replayed
         "forebay-reason": "undecodable",
     }
     assert dead.headers["forebay-detail"] == "envelope version 99 is not known here"
@@ -148,5 +157,5 @@ def test_what_the_broker_wrote_about_a_message_is_not_written_to_the_next_queue(
     broker.queues["q"].append(
         AmqpMessage(message_id="", timestamp=0, content_type=None, headers={"x-first-death-queue": "a"}, body=b"")
     )
-    dead = undecodable(broker.deliver("q"), "no", 1_700_000_000_000)
-    assert set(dead.headers) == {"forebay-reason", "forebay-detail", "forebay-dead-at"}
+    dead = undecodable(broker.deliver("q"), "no", "default", 1_700_000_000_000)
+    assert set(dead.headers) == {"forebay-queue", "forebay-reason", "forebay-detail", "forebay-dead-at"}

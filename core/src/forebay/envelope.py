@@ -20,6 +20,9 @@ ERROR_LENGTH = 300
 # Bytes at most by which retries, dead-lettering and replays make a message's headers grow. All headers must fit into one
 # frame of AMQP, so whoever takes a webhook in leaves so much room: what was accepted can always be retried and buried.
 GROWTH = 40 * 1024
+# What begins the names of headers that a broker added on the way. What they say is told by our own headers, and x-death
+# makes no sense on a new message.
+_OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 # No time in ms and no count is larger; bounds what a stranger's message can make us compute with.
 _LARGEST = 2**53
 
@@ -122,6 +125,7 @@ class AmqpMessage:
 
 def encode(envelope: Envelope) -> AmqpMessage:
     """The message of an envelope. `x-death` and whatever else the broker once added is not carried on."""
+    dead = envelope.dead
     optional = {
         "forebay-delivery-id": envelope.delivery_id,
         "forebay-event-type": envelope.event_type,
@@ -130,9 +134,7 @@ def encode(envelope: Envelope) -> AmqpMessage:
         "forebay-attempts": _dump_attempts(envelope.attempts) or None,
         "forebay-first-failed-at": envelope.first_failed_at,
         "forebay-replayed-from": envelope.replayed_from,
-        "forebay-reason": envelope.dead and envelope.dead.reason,
-        "forebay-detail": envelope.dead and envelope.dead.detail,
-        "forebay-dead-at": envelope.dead and envelope.dead.at,
+        **(obituary(dead.reason, dead.detail, dead.at) if dead else {}),
     }
     return AmqpMessage(
         message_id=envelope.id,
@@ -152,6 +154,16 @@ def encode(envelope: Envelope) -> AmqpMessage:
         },
         body=envelope.body,
     )
+
+
+def obituary(reason: str, detail: str, at: int) -> dict[str, Any]:
+    """The headers that say why and when (ms since 1970) a message was given up."""
+    return {"forebay-reason": reason, "forebay-detail": detail[:ERROR_LENGTH], "forebay-dead-at": at}
+
+
+def as_sent(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers of any message without those that a broker added."""
+    return {name: value for name, value in headers.items() if not name.startswith(_OF_THE_BROKER)}
 
 
 def decode(

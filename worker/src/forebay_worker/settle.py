@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
-from forebay.envelope import ERROR_LENGTH, AmqpMessage, Envelope, encode
+from forebay.envelope import AmqpMessage, Envelope, as_sent, encode, obituary
 from forebay.errors import Busy, Rejected, Unavailable
 from forebay.topology import DELAY_EXCHANGE, Names, delay_key
 from forebay_worker.retry import UNDECODABLE, Ack, DeadLetter, Decision, RetryIn
@@ -20,9 +20,6 @@ FIRST_PAUSE, LAST_PAUSE = 0.2, 5.0
 # Seconds for which a message is held. Well below RabbitMQ's own patience with a consumer (30 min), which would close the
 # channel and with it give back every other message too.
 HOLD = 600.0
-
-# Headers that a broker added on the way. What they say is told by our own headers, and x-death makes no sense on a new message.
-_OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 
 
 class Message(Protocol):
@@ -78,7 +75,7 @@ class Settler:
 
     async def bury_undecodable(self, message: Message, error: str) -> bool:
         """Dead-letter a message that is no envelope, its bytes and headers as they are."""
-        buried = undecodable(message, error, now_ms())
+        buried = undecodable(message, error, self.queue, now_ms())
         return await self._confirmed(message, self.names.exchange, self.names.dead, buried, whole=False)
 
     async def _confirmed(
@@ -110,19 +107,13 @@ class Settler:
                 return False
 
 
-def undecodable(message: Message, error: str, at: int) -> AmqpMessage:
-    """The dead letter of a message that is no envelope."""
-    kept = {name: value for name, value in message.headers.items() if not name.startswith(_OF_THE_BROKER)}
+def undecodable(message: Message, error: str, queue: str, at: int) -> AmqpMessage:
+    """The dead letter of a message that is no envelope. `queue` is where it was found, whatever it says itself."""
     return AmqpMessage(
         message_id=message.message_id or "",
         timestamp=at // 1000,
         content_type=message.content_type,
-        headers={
-            **kept,
-            "forebay-reason": UNDECODABLE,
-            "forebay-detail": error[:ERROR_LENGTH],
-            "forebay-dead-at": at,
-        },
+        headers={**as_sent(message.headers), "forebay-queue": queue, **obituary(UNDECODABLE, error, at)},
         body=message.body,
     )
 

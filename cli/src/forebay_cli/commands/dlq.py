@@ -28,6 +28,7 @@ from forebay_cli.target import Target
 from forebay_cli.where import Cluster
 
 PIPE_WIDTH = 200  # columns where there is no screen to end
+_STRANGE = "no envelope of Forebay's, sent as it is: a worker that can still not read it buries it again"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -196,7 +197,7 @@ def replay(
 ) -> None:
     """Send dead letters back to the queue they died in.
 
-    As they came in, with a fresh budget of attempts. Ctrl-C finishes the one under way and leaves the rest.
+    As they came in, with a fresh budget of attempts. Ctrl-C finishes those under way and leaves the rest.
     """
     place, ids = _named(home, words, source_key, broker, cluster)
     order = _order("replayed", ids, given)
@@ -232,7 +233,7 @@ def discard(
 ) -> None:
     """Throw dead letters away for good.
 
-    Ctrl-C finishes the one under way and leaves the rest.
+    Ctrl-C finishes those under way and leaves the rest.
     """
     place, ids = _named(home, words, source_key, broker, cluster)
     order = _order("discarded", ids, given)
@@ -404,6 +405,8 @@ def _print_tally(order: Order, tally: Tally) -> None:
     verb = f"would be {order.verb}" if order.dry_run else order.verb
     by_reason = ", ".join(f"{count:,} {reason}" for reason, count in tally.reasons.most_common())
     click.echo(f"{done:,} of {tally.total:,} dead letters {verb}{f' ({by_reason})' if by_reason else ''}")
+    if tally.strange and order.verb == "replayed":
+        click.echo(f"{tally.strange:,} of them {_STRANGE}", err=True)
     if tally.stopped:
         click.echo("stopped; the rest is as it was", err=True)
     for id_, why in itertools.islice(tally.failures, 20):
@@ -418,6 +421,7 @@ def _as_json(order: Order, tally: Tally) -> dict[str, object]:
         "total": tally.total,
         "matched": tally.meant,
         order.verb: tally.done,
+        "no_envelope": tally.strange,
         "by_reason": dict(tally.reasons),
         "failed": [{"id": id_, "error": why} for id_, why in tally.failures],
         "stopped": tally.stopped,

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from forebay.envelope import AmqpMessage, DeadLetter, Envelope, UndecodableError, decode, encode
+from forebay.envelope import AmqpMessage, DeadLetter, Envelope, UndecodableError, as_sent, decode, encode, obituary
 from forebay.topology import DELAY_EXCHANGE, Names
 
 LAST = 253_402_300_799_999  # ms since 1970: the end of the year 9999
 
 UNDECODABLE = "undecodable"
-_OBITUARY_HEADERS = ("forebay-reason", "forebay-detail", "forebay-dead-at")
-_OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+_OBITUARY = obituary("", "", 0).keys()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +97,7 @@ def _unreadable(raw: AmqpMessage, headers: Mapping[str, Any], fault: str, names:
 
 
 def _raw(message_id: str | None, content_type: str | None, headers: Mapping[str, Any], body: bytes) -> AmqpMessage:
-    kept = {
-        name: value
-        for name, value in headers.items()
-        if name not in _OBITUARY_HEADERS and not name.startswith(_OF_THE_BROKER)
-    }
+    kept = {name: value for name, value in as_sent(headers).items() if name not in _OBITUARY}
     return AmqpMessage(
         message_id=str(message_id or ""), timestamp=0, content_type=content_type, headers=kept, body=body
     )

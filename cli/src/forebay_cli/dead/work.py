@@ -1,4 +1,4 @@
-"""Works through dead letters in front of a person: with a progress bar, and stopped by Ctrl-C between two of them."""
+"""Works through dead letters in front of a person: with a progress bar, and stopped by Ctrl-C without leaving one half done."""
 
 import asyncio
 import signal

@@ -3,6 +3,9 @@
 Every other frame goes to pika as it came, so that the connection, its channels and heartbeats stay pika's. The wire format is
 https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf (§2.3.5 frames, §4.2.5 tables); a test compares what is decoded here
 with what pika makes of the same bytes, however they are cut.
+
+No message ends the connection, whatever is in its headers: the broker would hand it out again and again, and with each loss
+of the connection everything else that was handed out would come closer to its delivery limit.
 """
 
 import struct
@@ -12,7 +15,6 @@ from typing import Any
 import pika.data
 import pika.exceptions
 import pika.frame
-import pika.spec
 from pika.adapters.asyncio_connection import AsyncioConnection
 
 from forebay.amqp.writer import check_pika
@@ -33,6 +35,15 @@ _DELIVER = b"\x00\x3c\x00\x3c"  # class basic, method deliver
 _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE = 1 << 15, 1 << 13, 1 << 12
 _MESSAGE_ID, _TIMESTAMP, _APP_ID = 1 << 7, 1 << 6, 1 << 3
 _UNUSUAL = 0xFFFF & ~(_CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | _APP_ID)
+# All properties in their order on the wire, as (flag, bytes); 0 bytes is a short string.
+_PROPERTIES = (
+    (_CONTENT_TYPE, 0), (1 << 14, 0), (_HEADERS, 0), (_DELIVERY_MODE, 1), (1 << 11, 1), (1 << 10, 0), (1 << 9, 0),
+    (1 << 8, 0), (_MESSAGE_ID, 0), (_TIMESTAMP, 8), (1 << 5, 0), (1 << 4, 0), (_APP_ID, 0), (1 << 2, 0),
+)  # fmt: skip
+
+# Bytes of the values that pika may not be able to read, by their kind: times, and floats that are no number.
+_SIZES = {ord("T"): 8, ord("f"): 4, ord("d"): 8}
+_NESTED = b"FA"  # tables and arrays: four bytes say how many follow
 
 
 class Delivery:
@@ -89,7 +100,7 @@ class FrameReader:
         elif self._open is None or kind not in (_HEADER, _BODY):
             self._hand_to_pika(buffer[start:end])
         elif kind == _HEADER:
-            self._missing = _described(self._open, buffer, begin, end - 1)
+            self._missing = _described(self._open, buffer, begin)
             self._parts = []
             self._deliver_if_complete()
         else:
@@ -119,13 +130,13 @@ def _begun(buffer: bytes, offset: int) -> Delivery:
     return Delivery(tag, bool(redelivered), _text(buffer[offset + 1 : offset + 1 + buffer[offset]]))
 
 
-def _described(delivery: Delivery, buffer: bytes, offset: int, end: int) -> int:
+def _described(delivery: Delivery, buffer: bytes, offset: int) -> int:
     """Read the properties into the delivery; the size of its body."""
     _, _, size, flags = _CONTENT(buffer, offset)
-    if flags & _UNUSUAL:
-        _read_unusual(delivery, buffer[offset + 12 : end])
-        return int(size)
     offset += 14
+    if flags & _UNUSUAL:
+        _read_unusual(delivery, flags, buffer, offset)
+        return int(size)
     if flags & _CONTENT_TYPE:
         delivery.content_type, offset = _short(buffer, offset)
     if flags & _HEADERS:
@@ -137,12 +148,19 @@ def _described(delivery: Delivery, buffer: bytes, offset: int, end: int) -> int:
     return int(size)
 
 
-def _read_unusual(delivery: Delivery, properties: bytes) -> None:
-    """Properties that no webhook of ours has, read by pika."""
-    found: Any = pika.spec.BasicProperties().decode(properties)
-    delivery.content_type = _text_or_none(found.content_type)
-    delivery.message_id = _text_or_none(found.message_id)
-    delivery.headers = {_text_or_none(name) or "": value for name, value in (found.headers or {}).items()}
+def _read_unusual(delivery: Delivery, flags: int, buffer: bytes, offset: int) -> None:
+    """Properties of which some are such as no webhook of ours has."""
+    for flag, size in _PROPERTIES:
+        if not flags & flag:
+            continue
+        if flag == _HEADERS:
+            delivery.headers, offset = _table(buffer, offset)
+        elif flag == _CONTENT_TYPE:
+            delivery.content_type, offset = _short(buffer, offset)
+        elif flag == _MESSAGE_ID:
+            delivery.message_id, offset = _short(buffer, offset)
+        else:
+            offset += size or 1 + buffer[offset]
 
 
 def _short(buffer: bytes, offset: int) -> tuple[str, int]:
@@ -172,8 +190,29 @@ def _table(buffer: bytes, offset: int) -> tuple[dict[str, Any], int]:
             (table[name],) = _INT32(buffer, offset + 1)
             offset += 5
         else:
-            table[name], offset = pika.data.decode_value(buffer, offset)
+            table[name], offset = _strange(buffer, offset, end)
     return table, end
+
+
+def _strange(buffer: bytes, offset: int, end: int) -> tuple[Any, int]:
+    """A value that our own messages do not have: as pika reads it, or its bytes, kind and all, where pika can not.
+
+    RabbitMQ takes times beyond the year 9999 and tables in tables a thousand deep.
+    """
+    try:
+        value, after = pika.data.decode_value(buffer, offset)
+    except Exception:  # noqa: BLE001  # whatever it is, the connection must not end of it
+        after = min(_end_of_value(buffer, offset, end), end)
+        return buffer[offset:after], after
+    return value, int(after)
+
+
+def _end_of_value(buffer: bytes, offset: int, end: int) -> int:
+    kind = buffer[offset]
+    if kind in _NESTED:
+        return offset + 5 + int(_UINT32(buffer, offset + 1)[0])
+    # After a kind that nobody knows nothing can be told apart: all that follows belongs to it.
+    return offset + 1 + _SIZES[kind] if kind in _SIZES else end
 
 
 def _text(value: bytes) -> str:
@@ -190,7 +229,3 @@ def _text_or_bytes(value: bytes) -> str | bytes:
         return value.decode()
     except UnicodeDecodeError:
         return value
-
-
-def _text_or_none(value: str | bytes | None) -> str | None:
-    return value.decode("latin-1") if isinstance(value, bytes) else value
