@@ -58,6 +58,7 @@ class GoModule:
 
     package: str
     version: str
+    tags: str = ""  # build tags
 
     @property
     def about(self) -> str:
@@ -72,7 +73,28 @@ class GoModule:
             place = Path(folder)
             (place / "go.mod").write_text("module build\n\ngo 1.24\n")
             _run(["go", "get", f"{self.package}@{self.version}"], place)
-            _run(["go", "build", "-trimpath", "-o", str(target), self.package], place)
+            _run(["go", "build", "-trimpath", "-tags", self.tags, "-o", str(target), self.package], place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebianPackage:
+    """The files of a package of this machine's Debian, unpacked and not installed: a folder that begins with usr/."""
+
+    package: str
+
+    @property
+    def about(self) -> str:
+        return f"Debian's {self.package}"
+
+    def inputs(self) -> list[Path]:
+        return []
+
+    def build(self, target: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
+            Path(folder).chmod(0o755)  # apt downloads as a user of its own
+            _run(["apt-get", "download", self.package], Path(folder))
+            (archive,) = Path(folder).glob("*.deb")
+            _run(["dpkg", "-x", str(archive), str(target)], Path(folder))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +178,7 @@ _POM = """\
 </project>
 """
 
-Recipe = GoCommand | GoModule | Kubernetes | Jars
+Recipe = GoCommand | GoModule | Kubernetes | DebianPackage | Jars
 
 RECIPES: dict[str, Recipe] = {
     "load": GoCommand(package="load"),
@@ -167,6 +189,10 @@ RECIPES: dict[str, Recipe] = {
     "helm-3": GoModule(package="helm.sh/helm/v3/cmd/helm", version="v3.22.0"),
     "helm-4": GoModule(package="helm.sh/helm/v4/cmd/helm", version="v4.3.1"),
     "kubernetes": Kubernetes(commands=("kube-apiserver", "kube-controller-manager", "kubectl"), version="v1.34.4"),
+    "prometheus-2": DebianPackage(package="prometheus"),
+    "promtool-3": GoModule(
+        package="github.com/prometheus/prometheus/cmd/promtool", version="v0.316.0", tags="remove_all_sd"
+    ),
     "perf-test": Jars(group="com.rabbitmq", artifact="perf-test", version="2.22.1"),
 }
 
@@ -238,6 +264,7 @@ def _prune(name: str, newest: Path) -> None:
 _REMEDIES = {
     "go": f"no Go on this machine: {SETUP}, or install Go 1.24 or newer",
     "mvn": f"no Maven on this machine: {SETUP}, or apt-get install maven",
+    "apt-get": "no apt here: this is taken from Debian, whose machines have it",
     "java": f"no Java on this machine: {SETUP}, or apt-get install default-jre-headless",
 }
 

@@ -148,7 +148,7 @@ async def test_what_is_accepted_is_in_its_queue_as_it_was_sent(broker: VirtualHo
         }
         assert envelopes[7].delivery_id == "d-7"
         metrics = (await asyncio.to_thread(it.page, "/metrics"))[1]
-        assert 'forebay_ingest_accepted_total{queue="default",source="payments/github"} 201.0' in metrics
+        assert 'forebay_ingest_accepted_total{namespace="payments",queue="default",source="github"} 201.0' in metrics
         assert await asyncio.to_thread(it.page, "/healthz") == (200, "ok\n")
         assert it.log.read_text().count("request.refused") == 1
 
@@ -244,7 +244,7 @@ async def test_an_alarm_of_the_broker_is_503_and_the_process_stays_ready(
             assert time.monotonic() - began < 0.2
             assert await it.is_ready()
             assert "broker_blocked" in (metrics := (await asyncio.to_thread(it.page, "/metrics"))[1])
-            assert 'forebay_ingest_broker_blocked{source="payments/github"} 1.0' in metrics
+            assert 'forebay_ingest_broker_blocked{namespace="payments",source="github"} 1.0' in metrics
         finally:
             await newest_broker.server.control("set_vm_memory_high_watermark", "0.6")
 

@@ -443,7 +443,8 @@ async def test_a_worker_tells_what_it_does(place: Place) -> None:
             running.process.send_signal(signal.SIGTERM)
             await running.process.wait()
     assert (
-        'forebay_dead_letters_total{queue="default",reason="permanent-status",source="payments/github"} 1.0' in metrics
+        'forebay_dead_letters_total{namespace="payments",queue="default",reason="permanent-status",source="github"} 1.0'
+        in metrics
     )
     assert "forebay_in_flight" in metrics
     lines = [json.loads(line) for line in running.lines]

@@ -327,7 +327,7 @@ async def working(uri: str, root: Path) -> AsyncIterator[Worker]:
 
 
 async def _buried(worker: Worker, count: int) -> bool:
-    labels = {"source": "payments/github", "queue": "default", "reason": "undecodable"}
+    labels = {"namespace": "payments", "source": "github", "queue": "default", "reason": "undecodable"}
     return worker.registry.get_sample_value("forebay_dead_letters_total", labels) == count
 
 

@@ -2,7 +2,7 @@
 
 /healthz   200 while the event loop turns and the part says it is alive
 /readyz    200 while the part can do its work, 503 with the reason otherwise
-/metrics   Prometheus' text format
+/metrics   Prometheus' text format: the part's own, and process_* (CPU, memory, open files)
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from forebay.errors import SpecError
@@ -80,6 +80,7 @@ async def _live(make: Callable[[Runtime, Log], Part], runtime: Runtime, log: Log
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     part = make(runtime, log)
+    ProcessCollector(registry=part.registry)
     addresses = await part.start()
     admin = Admin(part)
     addresses["admin"] = await admin.start(runtime.admin_listen)

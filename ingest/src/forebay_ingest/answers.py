@@ -50,6 +50,12 @@ BROKER_REFUSALS = {
     for cause in ("unroutable", "refused", "timeout", "disconnected", "blocked", "down", "busy")
 }
 
+# Every refusal there is: each is counted from 0 on, so that the first of its kind is an increase.
+REFUSALS = (
+    NOT_FOUND, METHOD, CONTENT_TYPE, TOO_LARGE, HEADERS_TOO_LARGE, BAD_REQUEST, SLOW, SIGNATURE,
+    SUSPENDED, OVERLOADED, CONNECTIONS, UNHANDLED, *BROKER_REFUSALS.values(),
+)  # fmt: skip
+
 
 class Answers:
     """Makes answers; `tick` must be called about once a second to keep the date right (RFC 9110 §6.6.1).

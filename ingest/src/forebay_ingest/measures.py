@@ -1,5 +1,7 @@
 """The endpoint's metrics. Label values are bounded: queues are the manifest's, causes and reasons are ours.
 
+Every child is told from 0 on: Prometheus sees an increase only where there was a number before.
+
 What every webhook counts is kept in plain numbers and told when somebody scrapes: a tenth of the cost of the library's own
 counters, which guard against threads that are not here.
 """
@@ -11,21 +13,25 @@ from collections.abc import Callable, Iterator
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
+from forebay.signatures.verify import Reason
+from forebay_ingest.answers import REFUSALS
+
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class Measures:
-    """Counts of one source, and the collector that tells them."""
+    """Counts of one source ("namespace/name"), and the collector that tells them."""
 
     def __init__(self, source: str, queues: tuple[str, ...]) -> None:
         self.registry = CollectorRegistry()
-        self._source = source
+        namespace, _, name = source.partition("/")
+        self._place = {"namespace": namespace, "source": name}
         self._accepted = dict.fromkeys(queues, 0)
         self._body_bytes = 0
         self._confirms = [0] * (len(_BUCKETS) + 1)
         self._confirm_sum = 0.0
-        self._refused: Counter[tuple[str, int]] = Counter()
-        self._signatures: Counter[str] = Counter()
+        self._refused = Counter({(refusal.cause, refusal.status): 0 for refusal in REFUSALS})
+        self._signatures = Counter({reason.value: 0 for reason in Reason})
         self._hangups = 0
         self.registry.register(self)
 
@@ -50,7 +56,7 @@ class Measures:
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is read when somebody scrapes."""
-        Gauge(name, text, ["source"], registry=self.registry).labels(source=self._source).set_function(read)
+        Gauge(name, text, list(self._place), registry=self.registry).labels(**self._place).set_function(read)
 
     def collect(self) -> Iterator[Metric]:
         """What the registry asks for."""
@@ -84,17 +90,17 @@ class Measures:
     def _counter(
         self, name: str, text: str, labels: tuple[str, ...], values: dict[tuple[str, ...], int]
     ) -> CounterMetricFamily:
-        family = CounterMetricFamily(name, text, labels=["source", *labels])
+        family = CounterMetricFamily(name, text, labels=[*self._place, *labels])
         for label_values, value in values.items():
-            family.add_metric([self._source, *label_values], value)
+            family.add_metric([*self._place.values(), *label_values], value)
         return family
 
     def _histogram(self) -> HistogramMetricFamily:
         text = "From the whole request to the broker's confirm."
-        family = HistogramMetricFamily("forebay_ingest_confirm_seconds", text, labels=["source"])
+        family = HistogramMetricFamily("forebay_ingest_confirm_seconds", text, labels=list(self._place))
         below, buckets = 0, []
         for bound, count in zip((*map(str, _BUCKETS), "+Inf"), self._confirms, strict=True):
             below += count
             buckets.append((bound, below))
-        family.add_metric([self._source], buckets, self._confirm_sum)
+        family.add_metric(list(self._place.values()), buckets, self._confirm_sum)
         return family

@@ -1,4 +1,8 @@
-"""The operator's own metrics, and those of the queues that hold whether or not a pod runs."""
+"""The operator's own metrics, and those of the queues that hold whether or not a pod runs.
+
+These have the names and labels that workers tell them by: who asks takes the greatest. `namespace` is the source's, not the
+operator's own, so Prometheus has to be told to keep it (`honorLabels`).
+"""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -91,7 +95,11 @@ class Facts(Collector):
             "Webhooks in a queue, as the broker last said.",
             labels=["namespace", "source", "queue"],
         )
-        dead = GaugeMetricFamily("forebay_dead_letters", "Dead letters that wait.", labels=["namespace", "source"])
+        dead = GaugeMetricFamily(
+            "forebay_dead_letter_queue_messages",
+            "Dead letters of a source, as the broker last said.",
+            labels=["namespace", "source"],
+        )
         for key, place in self._context.places.items():
             broker = self._context.brokers.known(place)
             if broker is None or key not in self._context.world.sources:

@@ -1,8 +1,14 @@
-"""The worker's metrics. Label values are bounded: the source's and queue's names, and words of ours."""
+"""The worker's metrics. Label values are bounded: the source's and queue's names, and words of ours.
 
-from collections.abc import Callable
+What alerts count is told from 0 on: Prometheus sees an increase only where there was a number before.
+"""
+
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from forebay_worker.outcome import WORDS
+from forebay_worker.retry import REASONS
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -12,12 +18,15 @@ class Measures:
 
     def __init__(self, source: str, queue: str) -> None:
         self.registry = CollectorRegistry()
-        self._labels = {"source": source, "queue": queue}
-        self.attempts = self._counters("forebay_delivery_attempts", "Attempts that ended, by outcome.", "outcome")
+        namespace, _, name = source.partition("/")
+        self._labels = {"namespace": namespace, "source": name, "queue": queue}
+        self.attempts = self._counters(
+            "forebay_delivery_attempts", "Attempts that ended, by outcome.", "outcome", WORDS.values()
+        )
         self.seconds = self._histogram("forebay_delivery_seconds", "How long an attempt took.").observe
         self.retries = self._counter("forebay_retries", "Webhooks put into a delay tier to be tried again.")
         self.dead_letters = self._counters(
-            "forebay_dead_letters", "Webhooks put into the dead-letter queue, by reason.", "reason"
+            "forebay_dead_letters", "Webhooks put into the dead-letter queue, by reason.", "reason", REASONS
         )
         self.unsettled = self._counters(
             "forebay_settle_failures",
@@ -39,14 +48,18 @@ class Measures:
     def _counter(self, name: str, text: str) -> Callable[[], None]:
         return Counter(name, text, list(self._labels), registry=self.registry).labels(**self._labels).inc
 
-    def _counters(self, name: str, text: str, label: str) -> Callable[[str], None]:
+    def _counters(self, name: str, text: str, label: str, values: Iterable[str] = ()) -> Callable[[str], None]:
         family = Counter(name, text, [*self._labels, label], registry=self.registry)
-        children: dict[str, Callable[[], None]] = {}
+
+        def child(value: str) -> Callable[[], None]:
+            return family.labels(**self._labels, **{label: value}).inc
+
+        children = {value: child(value) for value in values}
 
         def count(value: str) -> None:
-            child = children.get(value)
-            if child is None:
-                child = children[value] = family.labels(**self._labels, **{label: value}).inc
-            child()
+            counted = children.get(value)
+            if counted is None:
+                counted = children[value] = child(value)
+            counted()
 
         return count

@@ -1,7 +1,7 @@
 """How one delivery attempt can end, as values. Destinations make them, `retry` decides on them."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +59,14 @@ class Buried:
 
 
 Outcome: TypeAlias = Delivered | Refused | Unreachable | Failed | RetryAsked | Dropped | Buried
+
+# Each in a word, for metrics and logs.
+WORDS: dict[type[Any], str] = {
+    Delivered: "delivered",
+    Refused: "refused",
+    Unreachable: "unreachable",
+    Failed: "failed",
+    RetryAsked: "retry-asked",
+    Dropped: "dropped",
+    Buried: "buried",
+}

@@ -17,6 +17,7 @@ GONE = "gone"  # the destination answered 410: it wants no more of these
 HANDLER = "handler"  # the handler said so
 UNDECODABLE = "undecodable"  # the message is no envelope
 UNDELIVERABLE = "undeliverable"  # the envelope can not be made into a request
+REASONS = (EXHAUSTED, EXPIRED, PERMANENT_STATUS, GONE, HANDLER, UNDECODABLE, UNDELIVERABLE)
 
 
 @dataclass(frozen=True, slots=True)

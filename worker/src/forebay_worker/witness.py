@@ -11,30 +11,9 @@ from forebay.envelope import Envelope
 from forebay.telemetry import Log, Throttle
 from forebay_worker.consume import error_of
 from forebay_worker.measures import Measures
-from forebay_worker.outcome import (
-    Buried,
-    Delivered,
-    Dropped,
-    Failed,
-    Outcome,
-    Refused,
-    RetryAsked,
-    Unreachable,
-)
+from forebay_worker.outcome import WORDS, Delivered, Outcome, Refused
 from forebay_worker.retry import UNDECODABLE, Ack, DeadLetter, Decision, RetryIn
 from forebay_worker.settle import Message
-
-# The words of the label `outcome`.
-WORDS: dict[type[Any], str] = {
-    Delivered: "delivered",
-    Refused: "refused",
-    Unreachable: "unreachable",
-    Failed: "failed",
-    RetryAsked: "retry-asked",
-    Dropped: "dropped",
-    Buried: "buried",
-}
-
 
 class WorkerWitness:
     """Counts and logs for one worker."""

@@ -30,6 +30,11 @@ Amount = Annotated[
     str, Shape(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "a quantity such as 250m or 64Mi", 20, or_number=True)
 ]
 EnvName = Annotated[str, Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name: letters, digits and _", 128)]
+AlertLabel = Annotated[
+    str, Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a label of Prometheus such as team: letters, digits and _", 128)
+]
+# No braces: Prometheus takes what stands between {{ and }} for a program.
+Url = Annotated[str, Shape(r"https?://[^\x00-\x20{}\x7f]+", "a URL such as https://wiki.example.com/runbooks", 256)]
 # Kubernetes' own types, which its API server checks where they arrive: in the pods.
 KubernetesObject = dict[str, Any]
 
@@ -249,25 +254,29 @@ class Alerts(Part):
     """When to call somebody."""
 
     state: Literal["Enabled", "Disabled"] = Field(default="Enabled", description="Whether there are alerts at all.")
-    refused_percent: int = Field(default=5, ge=1, le=100, description="Share of webhooks that are not answered 2xx.")
-    dead_letters: int = Field(default=1, ge=1, le=1_000_000, description="Dead letters that are waiting.")
+    refused_percent: int = Field(
+        default=5, ge=0, le=99, description="A greater share of requests than this is not answered 2xx."
+    )
+    dead_letters: int = Field(default=1, ge=1, le=1_000_000, description="So many dead letters are waiting, or more.")
     oldest_age: Annotated[float, Span("1m", "30d")] = Field(
-        default=900.0, description="Age of the oldest waiting webhook."
+        default=900.0, description="A webhook's first attempt comes later than this after it was received."
     )
     silence: Annotated[float, Span("1m", "30d")] | None = Field(
-        default=None, description="No webhook for so long. None: no alert."
+        default=None, description="No webhook was accepted for so long. None: no alert."
     )
-    labels: dict[LabelKey, LabelValue] | None = Field(
-        default=None, max_length=16, description="Labels of each alert, for routing it."
+    labels: dict[AlertLabel, LabelValue] | None = Field(
+        default=None, max_length=16, description="Labels of each alert, for routing it. They win over Forebay's own."
     )
-    runbook_url: Line | None = Field(default=None, description="Where runbooks are. Default: Forebay's own.")
+    runbook_url: Url | None = Field(
+        default=None, description="Where runbooks are: an alert's is at this/NAME-OF-THE-ALERT. Default: Forebay's own."
+    )
 
 
 class Dashboard(Part):
     """A dashboard for Grafana."""
 
     state: Literal["Enabled", "Disabled"] = Field(default="Enabled", description="Whether there is one.")
-    folder: Line | None = Field(default=None, description="Folder it appears in.")
+    folder: Line | None = Field(default=None, description="Folder it appears in. Default: Grafana's general one.")
 
 
 class Monitoring(Part):
@@ -276,9 +285,7 @@ class Monitoring(Part):
     labels: dict[LabelKey, LabelValue] | None = Field(
         default=None,
         max_length=16,
-        description="Labels of the PodMonitor, by which Prometheus selects it (release: …).",
+        description="Labels of PodMonitor and PrometheusRule, by which Prometheus selects them (release: …).",
     )
-    alerts: Annotated[Alerts | None, Later("alert on the metrics of docs/reference/metrics.md yourself")] = Field(
-        default=None, description="When to call somebody."
-    )
+    alerts: Alerts = Field(default_factory=Alerts, description="When to call somebody.")
     dashboard: Annotated[Dashboard | None, Later()] = Field(default=None, description="A dashboard for Grafana.")
