@@ -156,7 +156,9 @@ def many(count: int) -> list[Envelope]:
 
 
 def counted(worker: Worker, metric: str, **labels: str) -> float:
-    found = worker.registry.get_sample_value(metric, {"source": "payments/github", "queue": "default", **labels})
+    found = worker.registry.get_sample_value(
+        metric, {"namespace": "payments", "source": "github", "queue": "default", **labels}
+    )
     return found or 0.0
 
 

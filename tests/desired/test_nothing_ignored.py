@@ -11,7 +11,13 @@ from forebay.source import WebhookSource
 from forebay.source.model import LATER_KEY
 from forebay.source.values import DURATION
 from forebay_operator.desired import Platform, desired, source_topology
-from forebay_operator.desired.platform import HTTP_ROUTE, POD_MONITOR, SCALED_OBJECT, TRIGGER_AUTHENTICATION
+from forebay_operator.desired.platform import (
+    HTTP_ROUTE,
+    POD_MONITOR,
+    PROMETHEUS_RULE,
+    SCALED_OBJECT,
+    TRIGGER_AUTHENTICATION,
+)
 from tests.support.sources import manifest
 
 # What only the operator itself reads, when it reaches for the broker and when a source is deleted.
@@ -37,6 +43,11 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.expose.ingress.className": (INGRESS, "nginx"),
     "spec.ingest.expose.ingress.tls.secretName": (TLS, "other"),
     "spec.ingest.expose.ingress.annotations": (INGRESS, {"a": "b"}),
+    "spec.monitoring.alerts.state": ({}, "Disabled"),
+    "spec.monitoring.alerts.oldestAge": ({}, "7m"),
+    "spec.monitoring.alerts.silence": ({}, "7m"),
+    "spec.monitoring.alerts.labels": ({}, {"team": "payments"}),
+    "spec.monitoring.alerts.runbookUrl": ({}, "https://wiki.example.com/runbooks"),
     "spec.worker.autoscaling.minReplicas": ({"spec__worker__autoscaling": {}}, 3),
     "spec.ingest.contentTypes": ({}, ["text/plain"]),
     "spec.ingest.verification.provider": ({"spec__ingest__verification__provider": "Stripe"}, "StandardWebhooks"),
@@ -127,7 +138,7 @@ def _plain_sample(schema: dict[str, Any]) -> Any:
 
 def _becomes(data: dict[str, Any]) -> str:
     source = read_source(data)
-    platform = Platform(apis=frozenset({POD_MONITOR, HTTP_ROUTE}))
+    platform = Platform(apis=frozenset({POD_MONITOR, PROMETHEUS_RULE, HTTP_ROUTE}))
     with_keda = Platform(apis=frozenset({SCALED_OBJECT, TRIGGER_AUTHENTICATION}))
     return json.dumps([desired(source, platform), desired(source, with_keda)]) + repr(source_topology(source))
 

@@ -75,7 +75,9 @@ class Endpoint:
             return await client.rest()
 
     def metric(self, name: str, **labels: str) -> float:
-        return self.ingest.registry.get_sample_value(name, {"source": "payments/github", **labels}) or 0.0
+        return (
+            self.ingest.registry.get_sample_value(name, {"namespace": "payments", "source": "github", **labels}) or 0.0
+        )
 
     def rotate(self, secret: bytes) -> None:
         (self.root / "secrets/gh/secret").write_bytes(secret)

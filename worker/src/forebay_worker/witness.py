@@ -15,6 +15,7 @@ from forebay_worker.outcome import WORDS, Delivered, Outcome, Refused
 from forebay_worker.retry import UNDECODABLE, Ack, DeadLetter, Decision, RetryIn
 from forebay_worker.settle import Message
 
+
 class WorkerWitness:
     """Counts and logs for one worker."""
 

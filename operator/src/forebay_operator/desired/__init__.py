@@ -5,7 +5,17 @@ before the pods.
 """
 
 from forebay.source import WebhookSource
-from forebay_operator.desired import disruption, exposure, ingest, monitoring, network, scaling, settings, worker
+from forebay_operator.desired import (
+    disruption,
+    exposure,
+    ingest,
+    monitoring,
+    network,
+    prometheus_rule,
+    scaling,
+    settings,
+    worker,
+)
 from forebay_operator.desired.exposure import route, url
 from forebay_operator.desired.metadata import Object, broker_secret
 from forebay_operator.desired.platform import CHILD_KINDS, OPTIONAL_APIS, Platform
@@ -40,6 +50,7 @@ def desired(source: WebhookSource, platform: Platform, versions: Versions = NO_V
         *scaling.objects(source, platform),
         *disruption.objects(source),
         *monitoring.objects(source, platform),
+        *prometheus_rule.objects(source, platform),
     ]
 
 

@@ -1,0 +1,211 @@
+"""When to call somebody about a source: its PrometheusRule, where prometheus-operator is there to take it.
+
+Names of alerts are the same for every source; `namespace` and `source` are labels. Each has a page in docs/runbooks. Counters
+are told from 0 on, so that the first refusal and the first dead letter are an increase.
+"""
+
+from typing import NamedTuple
+
+from forebay.source import WebhookSource
+from forebay.source.cluster import Alerts
+from forebay_operator.desired.metadata import Object, metadata
+from forebay_operator.desired.platform import PROMETHEUS_RULE, Platform
+
+RUNBOOKS = "https://github.com/forebay/forebay/blob/main/docs/runbooks"
+
+# Seconds that confirming may take for all but one of a hundred webhooks. Providers wait for ten, some for three.
+SLOW_CONFIRM_S = 1
+NOT_SUSPENDED = 'cause!="suspended"'  # that 503 is somebody's wish
+
+
+class Alert(NamedTuple):
+    """One alert; `hold` is for how long it has to be so."""
+
+    name: str
+    severity: str  # critical: webhooks are being lost or refused now; warning: look today
+    when: str
+    hold: str
+    summary: str
+    description: str
+
+
+def objects(source: WebhookSource, platform: Platform) -> list[Object]:
+    wanted = source.spec.monitoring.alerts
+    if PROMETHEUS_RULE not in platform.apis or wanted.state == "Disabled":
+        return []
+    own = metadata(source, source.name)
+    own["labels"] = {**(source.spec.monitoring.labels or {}), **own["labels"]}
+    rules = [_rule(source, wanted, alert) for alert in alerts(source)]
+    return [
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": own,
+            "spec": {"groups": [{"name": f"forebay.{source.namespace}.{source.name}", "rules": rules}]},
+        }
+    ]
+
+
+def alerts(source: WebhookSource) -> list[Alert]:
+    """All alerts of the source, the most urgent first."""
+    wanted = source.spec.monitoring.alerts
+    return [*_endpoint(source), *_broker(source), *_refusals(source, wanted), *_letters(source, wanted)]
+
+
+def _rule(source: WebhookSource, wanted: Alerts, alert: Alert) -> Object:
+    base = wanted.runbook_url
+    return {
+        "alert": alert.name,
+        "expr": alert.when,
+        "for": alert.hold,
+        "labels": {
+            "severity": alert.severity,
+            "namespace": source.namespace,
+            "source": source.name,
+            **(wanted.labels or {}),
+        },
+        "annotations": {
+            "summary": f"{source.key}: {alert.summary}",
+            "description": alert.description,
+            "runbook_url": f"{base.rstrip('/')}/{alert.name}" if base else f"{RUNBOOKS}/{alert.name}.md",
+        },
+    }
+
+
+def _metric(source: WebhookSource, name: str, *more: str) -> str:
+    labels = ",".join([f'namespace="{source.namespace}"', f'source="{source.name}"', *more])
+    return f"{name}{{{labels}}}"
+
+
+def _endpoint(source: WebhookSource) -> list[Alert]:
+    if source.spec.ingest.replicas == 0:
+        return []
+    return [
+        Alert(
+            "ForebayIngestUnavailable",
+            "critical",
+            f"absent({_metric(source, 'forebay_ingest_broker_up')})",
+            "5m",
+            "no endpoint is running",
+            "Prometheus reaches no ingest pod: webhooks get no answer, and the provider's retries are all that is left.",
+        )
+    ]
+
+
+def _broker(source: WebhookSource) -> list[Alert]:
+    quantile = f"sum by (le) (rate({_metric(source, 'forebay_ingest_confirm_seconds_bucket')}[5m]))"
+    return [
+        Alert(
+            "ForebayBrokerUnreachable",
+            "critical",
+            f"min({_metric(source, 'forebay_ingest_broker_up')}) == 0",
+            "2m",
+            "an endpoint has no connection to the broker",
+            "Every webhook it is sent is answered 503, so that the provider sends again.",
+        ),
+        Alert(
+            "ForebayBrokerBlocked",
+            "critical",
+            f"max({_metric(source, 'forebay_ingest_broker_blocked')}) == 1",
+            "2m",
+            "the broker takes no messages",
+            "It has a memory or disk alarm. Every webhook is answered 503, so that the provider sends again.",
+        ),
+        Alert(
+            "ForebayConfirmSlow",
+            "warning",
+            f"histogram_quantile(0.99, {quantile}) > {SLOW_CONFIRM_S}",
+            "10m",
+            "the broker confirms slowly",
+            "One webhook of a hundred waits {{ $value | humanizeDuration }} or longer for its answer.",
+        ),
+    ]
+
+
+def _refusals(source: WebhookSource, wanted: Alerts) -> list[Alert]:
+    def refused(status: str, *more: str) -> str:
+        counter = _metric(source, "forebay_ingest_refused_total", f'status=~"{status}"', *more)
+        return f"sum(increase({counter}[10m]))"
+
+    accepted = f"sum(increase({_metric(source, 'forebay_ingest_accepted_total')}[10m]))"
+    share = f"({refused('.+')} / ({refused('.+')} + {accepted}))"
+    forged = f"({refused('401|403')} / ({refused('401|403')} + {accepted}))"
+    limit = wanted.refused_percent / 100
+    found = [
+        Alert(
+            "ForebayIngestFailing",
+            "critical",
+            f"{refused('5..', NOT_SUSPENDED)} > 0",
+            "0m",
+            "webhooks are answered 5xx",
+            "About {{ $value | humanize }} in ten minutes were not taken for a fault of ours; the provider may send them again.",
+        ),
+        Alert(
+            "ForebayWebhooksRefused",
+            "warning",
+            f"{share} > {limit}",
+            "5m",
+            "many requests are not answered 2xx",
+            "{{ $value | humanizePercentage }} of the requests of ten minutes were refused, for whatever cause.",
+        ),
+        Alert(
+            "ForebaySignaturesRefused",
+            "warning",
+            f"{forged} > {limit}",
+            "5m",
+            "many signatures do not verify",
+            "{{ $value | humanizePercentage }} were refused by 401: a rotated secret, another provider, or a stranger.",
+        ),
+        Alert(
+            "ForebayLimitsExceeded",
+            "warning",
+            f"{refused('413|429|431')} > 0",
+            "0m",
+            "webhooks exceed a limit",
+            "About {{ $value | humanize }} in ten minutes were too large or too many; most providers give those up.",
+        ),
+    ]
+    if wanted.silence is not None:
+        quiet = f"sum(increase({_metric(source, 'forebay_ingest_accepted_total')}[{round(wanted.silence)}s])) == 0"
+        text = "No webhook was accepted for longer than spec.monitoring.alerts.silence says."
+        found.append(Alert("ForebayNoWebhooks", "warning", quiet, "0m", "no webhook comes", text))
+    return found
+
+
+def _letters(source: WebhookSource, wanted: Alerts) -> list[Alert]:
+    dead = _metric(source, "forebay_dead_letter_queue_messages")
+    given_up = _metric(source, "forebay_dead_letters_total", 'reason=~"exhausted|expired"')
+    return [
+        Alert(
+            "ForebayDeadLetters",
+            "warning",
+            f"max({dead}) >= {wanted.dead_letters}",
+            "0m",
+            "dead letters wait",
+            "{{ $value }} webhooks were given up and wait for somebody to look at them.",
+        ),
+        Alert(
+            "ForebayDeadLettersGrowing",
+            "critical",
+            f"max({dead}) - max({dead} offset 10m) > 0",
+            "10m",
+            "dead letters become more and more",
+            "{{ $value }} more than ten minutes ago: whatever the cause is, it goes on.",
+        ),
+        Alert(
+            "ForebayRetriesExhausted",
+            "warning",
+            f"sum(increase({given_up}[15m])) > 0",
+            "0m",
+            "webhooks were given up after all their attempts",
+            "About {{ $value | humanize }} in fifteen minutes had no success within spec.retry; the destination fails for longer.",
+        ),
+        Alert(
+            "ForebayOldestWebhookAge",
+            "warning",
+            f"max({_metric(source, 'forebay_oldest_age_seconds')}) > {round(wanted.oldest_age)}",
+            "5m",
+            "webhooks are delivered late",
+            "The one that is tried now for the first time has waited {{ $value | humanizeDuration }}.",
+        ),
+    ]
