@@ -1,12 +1,17 @@
 """A source's whole world for the operator's tests: namespace, broker, Secrets, a node, the operator."""
 
+import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import yaml
+from tools.build import BuildError, built
 
 from tests.support.apiserver import Api, ControlPlane, OperatorProcess, operator
 from tests.support.brokers import VirtualHost
+from tests.support.helm import Helm
 from tests.support.node import NODE, LocalNode, local_node
 
 
@@ -29,11 +34,50 @@ async def place(api: Api, newest_broker: VirtualHost) -> Api:
     return api
 
 
+_RIGHTS = ("ServiceAccount", "Role", "RoleBinding")
+HOME = "forebay-system"  # the operator's own namespace
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if not session.config.option.collectonly and any("helm" in getattr(i, "fixturenames", ()) for i in session.items):
+        with contextlib.suppress(BuildError):  # the tests that need it will say so
+            built("helm-3")
+
+
+@pytest.fixture(scope="session")
+def helm(control_plane: ControlPlane) -> Path:
+    """Helm, and the namespace that the chart goes into."""
+    try:
+        path = built("helm-3")
+    except BuildError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"Helm could not be built: {error}")
+        pytest.skip(f"Helm: {error}")
+    control_plane.kubectl("create", "namespace", HOME)
+    return path
+
+
 @pytest.fixture
-async def running(control_plane: ControlPlane, place: Api, tmp_path: Path) -> AsyncIterator[OperatorProcess]:
-    """The operator, for this namespace alone."""
-    async with operator(control_plane, tmp_path, "--namespace", place.namespace, "--allow-loopback") as process:
+def account(control_plane: ControlPlane, helm: Path, place: Api, tmp_path: Path) -> Path:
+    """The kubeconfig of an operator that may do in this namespace what the chart lets it, and nothing anywhere else."""
+    name = f"op-{place.namespace}"
+    rendered = Helm(helm, tmp_path).render({"watchNamespaces": [place.namespace]}, release=name, namespace=HOME)
+    rules = [one for one in yaml.safe_load_all(rendered) if one and one["kind"] in _RIGHTS]
+    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(rules))
+    own = next(one["metadata"]["name"] for one in rules if one["kind"] == "ServiceAccount")
+    token = control_plane.kubectl("create", "token", own, "-n", HOME).strip()
+    return control_plane.kubeconfig_of(token, tmp_path / "operator.kubeconfig")
+
+
+@pytest.fixture
+async def running(
+    control_plane: ControlPlane, account: Path, place: Api, tmp_path: Path
+) -> AsyncIterator[OperatorProcess]:
+    """The operator, for this namespace alone, under the chart's rules."""
+    flags = ("--namespace", place.namespace, "--allow-loopback")
+    async with operator(control_plane, tmp_path, *flags, kubeconfig=account) as process:
         yield process
+        assert "may not" not in process.log.read_text(), "the chart's rules are too few"
 
 
 @pytest.fixture

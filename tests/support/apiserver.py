@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -184,7 +185,17 @@ async def namespace(plane: ControlPlane) -> AsyncIterator[Api]:
 def install_crds(plane: ControlPlane) -> None:
     """Forebay's own, as a person does it."""
     plane.kubectl("apply", "--server-side", "-f", str(CRDS))
-    plane.kubectl("wait", "--for=condition=Established", "crd/webhooksources.forebay.dev", "--timeout=30s")
+    # `kubectl wait` ends with an error where there is no condition yet.
+    deadline = time.monotonic() + 30
+    question = ("get", "crd/webhooksources.forebay.dev", "-o", "jsonpath={.status.conditions}")
+    while '"type":"Established","status":"True"' not in _spelled(plane.kubectl(*question)):
+        assert time.monotonic() < deadline, "the CRD is not established"
+        time.sleep(0.1)
+
+
+def _spelled(conditions: str) -> str:
+    """Each condition as type and status, whatever else is in it."""
+    return ",".join(f'"type":"{c["type"]}","status":"{c["status"]}"' for c in json.loads(conditions or "[]"))
 
 
 @dataclass(slots=True)
