@@ -96,9 +96,10 @@ class Bench:
 
     async def run(self) -> dict[str, Any]:
         await self._fill()
-        without = await self._calls_in(60)
         async with operator(self.plane, self.place, ready=False) as one:
             await self._cold(one)
+        # What everybody else asks while all children are there.
+        without = await self._calls_in(60)
         async with operator(self.plane, self.place) as two:
             await self._restart(two)
             await self._rest(without)
