@@ -83,14 +83,14 @@ async def test_a_deleted_queue_binding_and_policy_are_back_within_thirty_seconds
     management, vhost = newest_broker.management, quote(newest_broker.name, safe="")
     base = f"forebay.{applied.namespace}.github"
     await management.delete(f"queues/{vhost}/{base}.default")
-    await management.delete(f"policies/{vhost}/{base}.dead")
+    await management.delete(f"policies/{vhost}/forebay.dead")
 
     async def back() -> bool:
         queues = {queue["name"] for queue in await management.get(f"queues/{vhost}")}
         bound = await management.get(f"exchanges/{vhost}/{base}/bindings/source")
         policies = {policy["name"] for policy in await management.get(f"policies/{vhost}")}
         keys = {binding["routing_key"] for binding in bound}
-        return f"{base}.default" in queues and f"{base}.default" in keys and f"{base}.dead" in policies
+        return f"{base}.default" in queues and f"{base}.default" in keys and "forebay.dead" in policies
 
     await eventually(back, within_s=30, every_s=0.5)
 

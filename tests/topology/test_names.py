@@ -129,7 +129,6 @@ def test_a_delayed_message_goes_through_its_tier_back_to_its_own_queue(
 @pytest.mark.parametrize(
     ("retention", "definition"),
     [
-        (Retention(), {}),
         (Retention(age_s=60), {"message-ttl": 60_000, "overflow": "drop-head"}),
         (Retention(count=5, bytes=100), {"max-length": 5, "max-length-bytes": 100, "overflow": "drop-head"}),
     ],
@@ -143,9 +142,23 @@ def test_dead_letters_are_dropped_only_by_what_somebody_decided(
     assert policy["apply-to"] == "queues"
 
 
+@given(NAMES, QUEUES)
+def test_dead_letters_that_nothing_bounds_need_no_policy_of_their_own(names: Names, queue: str) -> None:
+    assert not objects("policy", source_objects("/", SourceTopology(names=names)))
+    (policy,) = objects("policy", shared_objects("/")).values()
+    assert policy["definition"] == {"delivery-limit": 1_000_000_000}
+    assert re.search(policy["pattern"], names.dead)
+    assert re.search(policy["pattern"], ORPHANS)
+    for name in (names.queue(queue), names.dead + "x", "x" + names.dead, *(tier_queue(tier) for tier in TIERS)):
+        assert not re.search(policy["pattern"], name)
+
+
 @given(NAMES, NAMES)
-def test_a_policy_concerns_its_own_dead_letters_only(names: Names, other: Names) -> None:
-    (policy,) = objects("policy", source_objects("/", SourceTopology(names=names))).values()
+def test_a_policy_concerns_its_own_dead_letters_only_and_wins_over_the_shared_one(names: Names, other: Names) -> None:
+    bounded = SourceTopology(names=names, retention=Retention(count=5))
+    (policy,) = objects("policy", source_objects("/", bounded)).values()
+    (shared,) = objects("policy", shared_objects("/")).values()
+    assert policy["priority"] > shared["priority"]
     for name in (other.dead, names.queue(), names.dead + "x", "x" + names.dead, names.dead.replace(".", "x")):
         assert bool(re.search(policy["pattern"], name)) == (name == names.dead)
 
@@ -206,5 +219,5 @@ def test_a_password_is_in_no_name_and_no_path() -> None:
 
 
 def test_the_policy_of_the_dead_letters_comes_before_their_queue() -> None:
-    kinds = [item.kind for item in source_objects("/", SourceTopology(names=GITHUB))]
+    kinds = [item.kind for item in source_objects("/", SourceTopology(names=GITHUB, retention=Retention(count=5)))]
     assert kinds.index("exchange") < kinds.index("policy") < kinds.index("queue") < kinds.index("binding")

@@ -22,6 +22,9 @@ DELAY_EXCHANGE = "forebay.delay"
 RETURN_EXCHANGE = "forebay.return"
 ORPHANS = "forebay.orphans"  # the return exchange's alternate exchange, and the queue behind it
 
+DEAD_POLICY = "forebay.dead"  # of all dead letters that nothing bounds
+_ALL_DEAD = rf"forebay\.(orphans|[^.]+\.[^.]+\.{DEAD_QUEUE})"
+
 # Seconds of the delay tiers. Each step is at most twice the one before, mostly one and a half times, so that rounding a
 # delay up to its tier never doubles it; the last is a day.
 TIERS: tuple[int, ...] = (
@@ -118,7 +121,7 @@ def shared_objects(vhost: str, tiers: Iterable[int] = TIERS) -> list[BrokerObjec
         _exchange(vhost, DELAY_EXCHANGE, "topic"),
         *(_queue(vhost, tier_queue(tier), _tier_arguments(tier)) for tier in tiers),
         *(_binding(vhost, DELAY_EXCHANGE, tier_queue(tier), f"{tier}.#") for tier in tiers),
-        _dead_letter_policy(vhost, ORPHANS, Retention()),
+        _dead_letter_policy(vhost, DEAD_POLICY, _ALL_DEAD, Retention(), priority=9),
     ]
 
 
@@ -128,14 +131,25 @@ def source_objects(vhost: str, source: SourceTopology) -> list[BrokerObject]:
     queues = [names.queue(queue) for queue in source.queues]
     return [
         _exchange(vhost, names.exchange, "direct"),
-        # The policy comes before its queue, so that no dead letter ever meets a queue without it.
-        _dead_letter_policy(vhost, names.dead, source.retention),
+        # A policy comes before its queue, so that no dead letter ever meets a queue without it.
+        *own_policies(vhost, source),
         _queue(vhost, names.dead, {}),
         _binding(vhost, names.exchange, names.dead, names.dead),
         *(_queue(vhost, queue, _source_queue_arguments(names)) for queue in queues),
         *(_binding(vhost, names.exchange, queue, queue) for queue in queues),
         *(_binding(vhost, RETURN_EXCHANGE, queue, f"*.{queue}") for queue in queues),
     ]
+
+
+def own_policies(vhost: str, source: SourceTopology) -> list[BrokerObject]:
+    """The policy of a source's dead letters, if it bounds them; else the shared one is enough.
+
+    Every policy of a virtual host is matched with every queue of it, at each change of either, so that a policy for each source
+    would make a thousand sources cost a million matches (measured: docs/decisions/0009).
+    """
+    if source.retention == Retention():
+        return []
+    return [_dead_letter_policy(vhost, source.names.dead, re.escape(source.names.dead), source.retention)]
 
 
 def ingest_user(vhost: str, names: Names, user: str, password: str) -> list[BrokerObject]:
@@ -181,7 +195,9 @@ def _tier_arguments(tier: int) -> dict[str, object]:
     }
 
 
-def _dead_letter_policy(vhost: str, queue: str, retention: Retention) -> BrokerObject:
+def _dead_letter_policy(
+    vhost: str, name: str, pattern: str, retention: Retention, *, priority: int = 10
+) -> BrokerObject:
     bounds = {
         "message-ttl": None if retention.age_s is None else retention.age_s * 1000,
         "max-length": retention.count,
@@ -195,12 +211,12 @@ def _dead_letter_policy(vhost: str, queue: str, retention: Retention) -> BrokerO
         definition["overflow"] = "drop-head"
     return BrokerObject(
         kind="policy",
-        name=queue,
-        path=f"policies/{_quote(vhost)}/{_quote(queue)}",
+        name=name,
+        path=f"policies/{_quote(vhost)}/{_quote(name)}",
         body={
-            "pattern": f"^{re.escape(queue)}$",
+            "pattern": f"^{pattern}$",
             "definition": definition,
-            "priority": 10,
+            "priority": priority,
             "apply-to": "queues",
         },
     )

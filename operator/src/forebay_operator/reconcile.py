@@ -162,6 +162,7 @@ class Reconciler:
         if run.broker is None or run.observed.topology:
             return
         try:
+            await topology.drop_policy(run.source, run.broker)
             for queue in draining:
                 if self._drains.done(run.key, run.source, run.broker, queue):
                     await topology.remove_queue(run.source, run.broker, queue)

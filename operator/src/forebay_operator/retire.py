@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from forebay.errors import Unavailable
 from forebay.source import API_VERSION, KIND, WebhookSource
-from forebay.topology import DEAD_QUEUE, Names
+from forebay.topology import Names
 from forebay_operator.broker import LOOK_S, Broker
 from forebay_operator.cluster import Conflict, Missing, Object
 from forebay_operator.context import Context
@@ -136,9 +136,10 @@ async def _delete(source: WebhookSource, broker: Broker, names: Names, queues: l
             broker.holdings.queues.pop(name, None)
     if not left:
         await broker.delete(f"exchanges/{vhost}/{_quote(names.exchange)}")
-        await broker.delete(f"policies/{vhost}/{_quote(names.queue(DEAD_QUEUE))}")
+        if names.dead in broker.holdings.policies:
+            await broker.delete(f"policies/{vhost}/{_quote(names.dead)}")
         broker.holdings.exchanges.pop(names.exchange, None)
-        broker.holdings.policies.pop(names.queue(DEAD_QUEUE), None)
+        broker.holdings.policies.pop(names.dead, None)
     return left
 
 

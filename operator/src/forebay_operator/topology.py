@@ -20,6 +20,7 @@ from forebay.topology import (
     BrokerObject,
     Names,
     ingest_user,
+    own_policies,
     shared_objects,
     source_objects,
     worker_user,
@@ -179,6 +180,14 @@ async def retire_logins(source: WebhookSource, broker: Broker) -> None:
 
 def _names(source: WebhookSource) -> Names:
     return Names(source.namespace, source.name)
+
+
+async def drop_policy(source: WebhookSource, broker: Broker) -> None:
+    """Remove the policy of dead letters that the source bounds no longer."""
+    name = _names(source).dead
+    if name in broker.holdings.policies and not own_policies(broker.vhost, source_topology(source)):
+        await broker.delete(f"policies/{quote(broker.vhost, safe='')}/{quote(name, safe='')}")
+        broker.holdings.policies.pop(name, None)
 
 
 # ---------------------------------------------------------------------------------------------------------- draining

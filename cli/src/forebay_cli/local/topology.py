@@ -8,7 +8,7 @@ from urllib.parse import quote
 from forebay.errors import Rejected
 from forebay.management import Management
 from forebay.source import WebhookSource
-from forebay.topology import Names, ingest_user, shared_objects, source_objects, worker_user
+from forebay.topology import Names, ingest_user, own_policies, shared_objects, source_objects, worker_user
 from forebay_operator.desired import broker_secret, source_topology
 
 USERS = {"ingest": ingest_user, "worker": worker_user}
@@ -35,7 +35,10 @@ class Place:
 async def settle(source: WebhookSource, broker: Broker, vhost: str) -> Place:
     """Declare everything. Doing it twice changes nothing but the users, which are new each time."""
     async with broker.management() as management:
-        await management.declare([*shared_objects(vhost), *source_objects(vhost, source_topology(source))])
+        wanted = source_topology(source)
+        await management.declare([*shared_objects(vhost), *source_objects(vhost, wanted)])
+        if not own_policies(vhost, wanted):  # an earlier manifest may have had one
+            await management.delete(f"policies/{quote(vhost, safe='')}/{quote(wanted.names.dead, safe='')}")
         logins = await _logins(management, source, vhost)
     uris = {component: broker.uri(vhost=vhost, **login) for component, login in logins.items()}
     return Place(
