@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from forebay_operator.cluster import SECRET, Conflict, Kind, Missing, Object, Refused
 from forebay_operator.conditions import Trouble
@@ -15,23 +15,45 @@ from forebay_operator.world import HASH, Child, ChildId, Key
 _FIRST = frozenset({"ServiceAccount", "ConfigMap", "Secret"})
 
 
-def stale(wanted: Iterable[Object], children: Mapping[ChildId, Child], uid: str) -> list[Object]:
+class Wanted(NamedTuple):
+    """A child as it should be, and its fingerprint."""
+
+    item: Object
+    mark: str
+
+
+def wanted(items: Iterable[Object]) -> tuple[Wanted, ...]:
+    return tuple(Wanted(item, fingerprint(item)) for item in items)
+
+
+Marks = Mapping[ChildId, str]  # fingerprints of all that is wanted: small enough to be kept
+
+
+def settled(marks: Marks, children: Mapping[ChildId, Child], uid: str) -> bool:
+    """Whether there is nothing to apply and nothing to prune, as far as can be told without working out what is wanted."""
+    own = {one for one, child in children.items() if one.kind != SECRET and child.owner == uid}
+    return own == marks.keys() and all(
+        children[one].hash == mark and children[one].live is None and not children[one].deleting
+        for one, mark in marks.items()
+    )
+
+
+def stale(wanted: Iterable[Wanted], children: Mapping[ChildId, Child], uid: str) -> list[Object]:
     """Those of the wanted objects that are not there as they are wanted, each with its fingerprint in it.
 
     Remembers of the others that they were found in order.
     """
     found = []
-    for item in wanted:
-        mark = fingerprint(item)
+    for item, mark in wanted:
         child = children.get(identity(item))
         if child is None or child.hash != mark or child.owner != uid or child.deleting or not _in_order(child, item):
             found.append(_marked(item, mark))
     return found
 
 
-def unwanted(wanted: Iterable[Object], children: Mapping[ChildId, Child], uid: str) -> list[ChildId]:
+def unwanted(wanted: Iterable[Wanted], children: Mapping[ChildId, Child], uid: str) -> list[ChildId]:
     """Children of this source that nobody wants any more. Its broker logins are wanted by others."""
-    kept = {identity(item) for item in wanted}
+    kept = {identity(item) for item, _ in wanted}
     return [
         one for one, child in children.items()
         if one not in kept and one.kind != SECRET and child.owner == uid and not child.deleting

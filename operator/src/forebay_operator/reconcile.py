@@ -52,6 +52,9 @@ class Reconciler:
         self._context = context
         self._drains = topology.Drains()
         self._parsed: dict[Key, tuple[object, WebhookSource]] = {}
+        self._marks: dict[
+            Key, tuple[object, WebhookSource, children.Marks]
+        ] = {}  # of what was wanted last, and of what
 
     async def __call__(self, key: Key) -> float | None:
         """Bring a source to where it should be. Seconds after which to look again; None: when something happens.
@@ -61,6 +64,7 @@ class Reconciler:
         seen = self._context.world.sources.get(key)
         if seen is None:
             self._parsed.pop(key, None)
+            self._marks.pop(key, None)
             self._context.forget(key)
             return None
         try:
@@ -132,8 +136,13 @@ class Reconciler:
 
     async def _settle_children(self, run: Pass, source: WebhookSource, versions: dict[str, str]) -> None:
         context, key, uid = self._context, run.key, run.seen.uid
-        wanted = desired(source, context.platform, versions)
         there = context.world.children.setdefault(key, {})
+        about = (context.platform, tuple(sorted(versions.items())))
+        known = self._marks.get(key)
+        if known and known[:2] == (about, source) and children.settled(known[2], there, uid):
+            return
+        wanted = children.wanted(desired(source, context.platform, versions))
+        self._marks[key] = (about, source, {children.identity(item): mark for item, mark in wanted})
         trouble = await children.apply(context, key, children.stale(wanted, there, uid), uid)
         if trouble:
             run.note(children=trouble)

@@ -67,7 +67,8 @@ def _counts_only(status: Object, before: Object) -> bool:
 def _changed(before: Object, name: str, verdict: Verdict) -> bool:
     old = next((c for c in before.get("conditions", ()) if c["type"] == name), None)
     if old is None:
-        return verdict.reason not in _WARNINGS or (name == "Ready" and verdict.status == "True")
+        # Of a new source: that something hinders it, or that all is well; no roll call of what is in order.
+        return verdict.reason not in _WARNINGS if verdict.status != "True" else name == "Ready"
     return (old["status"], old["reason"]) != (verdict.status, verdict.reason) and (
         verdict.reason not in _WARNINGS or name == "Ready"
     )
