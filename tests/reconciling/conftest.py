@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -34,7 +35,7 @@ async def place(api: Api, newest_broker: VirtualHost) -> Api:
     return api
 
 
-_RIGHTS = ("ServiceAccount", "Role", "RoleBinding")
+_RIGHTS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 HOME = "forebay-system"  # the operator's own namespace
 
 
@@ -57,27 +58,55 @@ def helm(control_plane: ControlPlane) -> Path:
     return path
 
 
-@pytest.fixture
-def account(control_plane: ControlPlane, helm: Path, place: Api, tmp_path: Path) -> Path:
-    """The kubeconfig of an operator that may do in this namespace what the chart lets it, and nothing anywhere else."""
-    name = f"op-{place.namespace}"
-    rendered = Helm(helm, tmp_path).render({"watchNamespaces": [place.namespace]}, release=name, namespace=HOME)
+def _account(control_plane: ControlPlane, helm: Path, home: Path, release: str, values: dict[str, Any]) -> Path:
+    """The kubeconfig of an operator that may do what the chart lets it with these values, and nothing else."""
+    rendered = Helm(helm, home).render(values, release=release, namespace=HOME)
     rules = [one for one in yaml.safe_load_all(rendered) if one and one["kind"] in _RIGHTS]
     control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(rules))
     own = next(one["metadata"]["name"] for one in rules if one["kind"] == "ServiceAccount")
     token = control_plane.kubectl("create", "token", own, "-n", HOME).strip()
-    return control_plane.kubeconfig_of(token, tmp_path / "operator.kubeconfig")
+    return control_plane.kubeconfig_of(token, home / f"{release}.kubeconfig")
+
+
+@pytest.fixture
+def account(control_plane: ControlPlane, helm: Path, place: Api, tmp_path: Path) -> Path:
+    """The kubeconfig of an operator that may act in this namespace alone."""
+    values = {"watchNamespaces": [place.namespace]}
+    return _account(control_plane, helm, tmp_path, f"op-{place.namespace}", values)
+
+
+@pytest.fixture
+def wide_account(control_plane: ControlPlane, helm: Path, place: Api, tmp_path: Path) -> Path:
+    """The kubeconfig of an operator that may act in all namespaces."""
+    return _account(control_plane, helm, tmp_path, f"wide-{place.namespace}", {})
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    control_plane: ControlPlane, account: Path, place: Api, home: Path
+) -> AsyncIterator[OperatorProcess]:
+    flags = ("--namespace", place.namespace, "--allow-loopback")
+    async with operator(control_plane, home, *flags, kubeconfig=account) as process:
+        yield process
+        assert "may not" not in process.log.read_text(), "the chart's rules are too few"
 
 
 @pytest.fixture
 async def running(
     control_plane: ControlPlane, account: Path, place: Api, tmp_path: Path
 ) -> AsyncIterator[OperatorProcess]:
-    """The operator, for this namespace alone, under the chart's rules."""
-    flags = ("--namespace", place.namespace, "--allow-loopback")
-    async with operator(control_plane, tmp_path, *flags, kubeconfig=account) as process:
+    """The operator, for this namespace alone, under the chart's rules for one namespace."""
+    async with _running(control_plane, account, place, tmp_path) as process:
         yield process
-        assert "may not" not in process.log.read_text(), "the chart's rules are too few"
+
+
+@pytest.fixture
+async def running_wide(
+    control_plane: ControlPlane, wide_account: Path, place: Api, tmp_path: Path
+) -> AsyncIterator[OperatorProcess]:
+    """The same under the chart's rules for a whole cluster."""
+    async with _running(control_plane, wide_account, place, tmp_path) as process:
+        yield process
 
 
 @pytest.fixture

@@ -86,7 +86,8 @@ async def test_deletion_policy_delete_throws_away_what_waits(
     assert not await _own(newest_broker, place)
 
 
-async def test_a_namespace_that_is_deleted_ends(place: Api, running: OperatorProcess) -> None:
+async def test_a_namespace_that_is_deleted_ends(place: Api, running_wide: OperatorProcess) -> None:
+    # Rules inside the namespace could be deleted before the source is: with them, nobody may let it go any more.
     await place.apply(source())
     await place.until("github", "TopologyReady", "True")
     await place.call("DELETE", f"/api/v1/namespaces/{place.namespace}")

@@ -195,7 +195,7 @@ def install_crds(plane: ControlPlane) -> None:
 
 def _spelled(conditions: str) -> str:
     """Each condition as type and status, whatever else is in it."""
-    return ",".join(f'"type":"{c["type"]}","status":"{c["status"]}"' for c in json.loads(conditions or "[]"))
+    return ",".join(f'"type":"{c["type"]}","status":"{c["status"]}"' for c in json.loads(conditions or "null") or [])
 
 
 @dataclass(slots=True)
