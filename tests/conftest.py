@@ -58,7 +58,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _needs_api(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and "control_plane" in item.fixturenames
+    return isinstance(item, pytest.Function) and "programs" in item.fixturenames
 
 
 def _release(item: pytest.Item) -> str | None:
@@ -119,13 +119,19 @@ def newest_root(brokers: Brokers) -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def control_plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A real API server with its controllers and Forebay's CRD, for the whole run."""
-    programs = pytestconfig.stash[CONTROL_PLANE]
-    if isinstance(programs, str):
+def programs(pytestconfig: pytest.Config) -> Binaries:
+    """What a control plane is made of."""
+    found = pytestconfig.stash[CONTROL_PLANE]
+    if isinstance(found, str):
         if os.environ.get("CI") == "true":
-            pytest.fail(f"the API server could not be had: {programs}")
-        pytest.skip(f"API server: {programs}")
+            pytest.fail(f"the API server could not be had: {found}")
+        pytest.skip(f"API server: {found}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def control_plane(programs: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real API server with its controllers and Forebay's CRD, for the whole run."""
     plane = ControlPlane(tmp_path_factory.mktemp("control-plane"), programs)
     plane.start()
     try:

@@ -13,7 +13,7 @@ from tools.build import BuildError, built
 from tests.support.apiserver import Api, ControlPlane, OperatorProcess, operator
 from tests.support.brokers import VirtualHost
 from tests.support.helm import Helm
-from tests.support.node import NODE, LocalNode, local_node
+from tests.support.node import NODE, LocalNode, SourcePods, local_node
 
 
 @pytest.fixture(scope="session")
@@ -112,5 +112,5 @@ async def running_wide(
 @pytest.fixture
 async def node(node_object: None, place: Api, tmp_path: Path) -> AsyncIterator[LocalNode]:
     """Something that runs the pods."""
-    async with local_node(place, tmp_path / "node") as node:
+    async with local_node(place, SourcePods(place, tmp_path / "node")) as node:
         yield node

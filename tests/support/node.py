@@ -1,16 +1,17 @@
-"""A node for pods of Forebay: each pod's container as a local process, with the files a kubelet would mount, and its readiness
-in the pod's status. What a source becomes on the API server really runs; only images, isolation and networks are missing."""
+"""A node for pods: each pod's container as a local process, with the files a kubelet would mount, and its readiness in the
+pod's status. What a source becomes on the API server really runs; only images, isolation and networks are missing."""
 
 import asyncio
 import base64
 import contextlib
 import os
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forebay_cli.local.command import launch
+from forebay_cli.local.command import Launch, launch
 from forebay_cli.local.files import mount
 from forebay_cli.local.pod import MountedFile, Pod, pods
 from forebay_cli.local.replica import Replica
@@ -18,6 +19,9 @@ from tests.support.apiserver import Answer, Api, Object
 
 NODE = "this-machine"
 _POLL_S = 0.1
+
+# From a pod to how it is started; None: something that it mounts is not there yet.
+Prepare = Callable[[Object], Awaitable[Launch | None]]
 
 
 @dataclass(slots=True)
@@ -35,8 +39,9 @@ class LocalNode:
     """Runs the pods of one namespace."""
 
     api: Api
-    folder: Path
+    prepare: Prepare
     running: dict[str, Running] = field(default_factory=dict)  # by uid
+    once: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)  # those that run to their end, by uid
 
     def of(self, component: str) -> list[Replica]:
         """The processes of a component that are not being ended."""
@@ -51,45 +56,31 @@ class LocalNode:
             await asyncio.sleep(_POLL_S)
 
     async def stop(self) -> None:
+        for task in self.once.values():
+            task.cancel()
         await asyncio.gather(*(one.replica.stop() for one in self.running.values()))
 
     async def _look(self) -> None:
         for pod in await self.api.all("Pod"):
             uid = pod["metadata"]["uid"]
-            if uid not in self.running and "deletionTimestamp" not in pod["metadata"]:
-                await self._begin(pod)
-            elif uid in self.running:
+            if uid in self.running:
                 await self._follow(pod, self.running[uid])
+            elif uid not in self.once and "deletionTimestamp" not in pod["metadata"]:
+                await self._begin(pod)
 
     async def _begin(self, pod: Object) -> None:
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-        own = _as_pod(pod)
-        held: dict[tuple[str, str, str], bytes] = {}
-        for file in own.files:
-            value = await self._value(file)
-            if value is None:
-                return  # as a kubelet: the pod waits until all it mounts is there
-            held[file.kind, file.name, file.key] = value
-        binding = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": name},
-            "target": {"kind": "Node", "name": NODE},
-        }
-        path = f"/api/v1/namespaces/{self.api.namespace}/pods/{name}/binding"
-        await self.api.call("POST", path, binding)
-        how = launch(own, 0, folder=self.folder / uid, port=0, handlers=None, environ=os.environ, extra={})
-        how.root.mkdir(parents=True, exist_ok=True)
-        mount(how.root, own.files, held)
-        self.running[uid] = Running(Replica(how), pod["metadata"].get("labels", {}))
-        self.running[uid].replica.start()
-
-    async def _value(self, file: MountedFile) -> bytes | None:
-        found = await self.api.find(file.kind, file.name)
-        text = (found or {}).get("data", {}).get(file.key)
-        if text is None:
-            return None
-        return base64.b64decode(text) if file.kind == "Secret" else str(text).encode()
+        how = await self.prepare(pod)
+        if how is None:
+            return  # as a kubelet: the pod waits until all it mounts is there
+        target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+        await self.api.call("POST", f"/api/v1/namespaces/{self.api.namespace}/pods/{name}/binding", binding)
+        if pod["spec"].get("restartPolicy") == "Never":
+            self.once[uid] = asyncio.create_task(self._to_its_end(name, how))
+        else:
+            self.running[uid] = Running(Replica(how), pod["metadata"].get("labels", {}))
+            self.running[uid].replica.start()
 
     async def _follow(self, pod: Object, one: Running) -> None:
         name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
@@ -105,6 +96,51 @@ class LocalNode:
         with contextlib.suppress(Answer):
             await self.api.delete("Pod", name, gracePeriodSeconds=0)
         self.running.pop(uid, None)
+
+    async def _to_its_end(self, name: str, how: Launch) -> None:
+        how.log.parent.mkdir(parents=True, exist_ok=True)
+        with how.log.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *how.argv, env=how.env, cwd=how.cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            status = await process.wait()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+        with contextlib.suppress(Answer):
+            phase = "Failed" if status else "Succeeded"
+            await self.api.patch("Pod", name, {"status": {"phase": phase}}, sub="status")
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePods:
+    """Prepares pods of sources: their ConfigMaps and Secrets as files."""
+
+    api: Api
+    folder: Path
+
+    async def __call__(self, pod: Object) -> Launch | None:
+        own = _as_pod(pod)
+        held: dict[tuple[str, str, str], bytes] = {}
+        for file in own.files:
+            value = await self._value(file)
+            if value is None:
+                return None
+            held[file.kind, file.name, file.key] = value
+        folder = self.folder / pod["metadata"]["uid"]
+        how = launch(own, 0, folder=folder, port=0, handlers=None, environ=os.environ, extra={})
+        how.root.mkdir(parents=True, exist_ok=True)
+        mount(how.root, own.files, held)
+        return how
+
+    async def _value(self, file: MountedFile) -> bytes | None:
+        found = await self.api.find(file.kind, file.name)
+        text = (found or {}).get("data", {}).get(file.key)
+        if text is None:
+            return None
+        return base64.b64decode(text) if file.kind == "Secret" else str(text).encode()
 
 
 def _as_pod(pod: Object) -> Pod:
@@ -123,9 +159,9 @@ def _status(ready: bool) -> Object:
 
 
 @asynccontextmanager
-async def local_node(api: Api, folder: Path) -> AsyncIterator[LocalNode]:
+async def local_node(api: Api, prepare: Prepare) -> AsyncIterator[LocalNode]:
     """Runs the namespace's pods until the block ends."""
-    node = LocalNode(api, folder)
+    node = LocalNode(api, prepare)
     watching = asyncio.create_task(node.run())
     try:
         yield node

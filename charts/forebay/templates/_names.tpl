@@ -39,3 +39,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "the release's name %q is too long: take one of at most 44 characters" .Release.Name) }}
 {{- end }}
 {{- end }}
+
+{{/* Whether the CRD is to come with this release: not where somebody has applied it by other means, who will also upgrade it.
+One that another release of Helm brought is not left out: Helm then says whose it is. */}}
+{{- define "forebay.bringsCrd" -}}
+{{- $there := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "webhooksources.forebay.dev" | default dict }}
+{{- $by := dig "metadata" "labels" "app.kubernetes.io/managed-by" "" $there }}
+{{- if and .Values.crds.install (or (empty $there) (eq $by "Helm")) }}true{{ end }}
+{{- end }}

@@ -1,7 +1,9 @@
 """What kopf sees, and nothing else of kopf: sources and labelled children go into the world, their owners into the queue."""
 
+import dataclasses
 import logging
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import kopf
@@ -26,7 +28,7 @@ def registry(
 
     @kopf.on.login(registry=handlers)
     def login(**context: Any) -> Any:
-        return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
+        return _as_pod(os.environ, **context) or kopf.login_with_kubeconfig(**context)
 
     @kopf.on.event(*_named(SOURCE), registry=handlers)
     async def source_seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # kopf's name for it
@@ -64,6 +66,15 @@ def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
 def quieten() -> None:
     """The log lines of kopf itself below a warning tell of its inside; what an operator does is told by our lines."""
     logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+def _as_pod(environment: Mapping[str, str], **context: Any) -> kopf.ConnectionInfo | None:
+    """The login of a pod, at the address that our own client takes too: kopf's is a name that DNS may not know."""
+    found = kopf.login_with_service_account(**context)
+    host, port = (environment.get(f"KUBERNETES_SERVICE_{what}", "") for what in ("HOST", "PORT"))
+    if found is None or not host:
+        return found
+    return dataclasses.replace(found, server=f"https://{f'[{host}]' if ':' in host else host}:{port}")
 
 
 def _named(kind: Kind) -> tuple[str, str, str]:
