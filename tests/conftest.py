@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tools.build import BuildError, built
 from tools.control_plane import Binaries, ControlPlane, NoControlPlane, binaries
 
 from forebay.errors import Unavailable
@@ -146,3 +147,14 @@ async def api(control_plane: ControlPlane) -> AsyncIterator[Api]:
     """A fresh namespace on the API server."""
     async with namespace(control_plane) as api:
         yield api
+
+
+@pytest.fixture(scope="session", params=["2.42", "3"])
+def promtool(request: pytest.FixtureRequest) -> Path:
+    """Of the Prometheus in Debian bookworm, and of a current one."""
+    try:
+        return built("prometheus-2") / "usr/bin/promtool" if request.param == "2.42" else built("promtool-3")
+    except BuildError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"promtool {request.param} could not be had: {error}")
+        pytest.skip(f"promtool {request.param}: {error}")

@@ -1,20 +1,17 @@
 """Each alert fires when it should and not otherwise, as Prometheus' own promtool sees it, in its old and its new release."""
 
 import json
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
-from tools.build import BuildError, built
 
 from forebay.manifest import read_source
 from forebay_operator.desired import Platform
 from forebay_operator.desired.platform import PROMETHEUS_RULE
 from forebay_operator.desired.prometheus_rule import alerts, objects
+from tests.support.promtool import said
 from tests.support.sources import manifest
 
 TREE = Path(__file__).resolve().parents[2]
@@ -88,25 +85,6 @@ def rules() -> list[dict[str, Any]]:
 
 
 RULES = {rule["alert"]: rule for group in rules() for rule in group["rules"]}
-
-
-@pytest.fixture(scope="session", params=["2.42", "3"])
-def promtool(request: pytest.FixtureRequest) -> Path:
-    """Of the Prometheus in Debian bookworm, and of a current one."""
-    try:
-        return built("prometheus-2") / "usr/bin/promtool" if request.param == "2.42" else built("promtool-3")
-    except BuildError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"promtool {request.param} could not be had: {error}")
-        pytest.skip(f"promtool {request.param}: {error}")
-
-
-def said(promtool: Path, *arguments: str, where: Path) -> str:
-    done = subprocess.run(
-        [promtool, *arguments], cwd=where, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def test_the_rules_are_such_as_prometheus_takes(promtool: Path, tmp_path: Path) -> None:

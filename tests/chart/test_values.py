@@ -26,6 +26,7 @@ WRONG = {
     "log: {level: loud}": "at '/log/level': value must be one of 'debug', 'info', 'warning', 'error'",
     "imagePullSecrets: [registry]": "at '/imagePullSecrets/0': got string, want object",
     "podLabels: {version: 2}": "at '/podLabels/version': got number, want string",
+    "dashboards: {labelValue: 1}": "at '/dashboards/labelValue': got number, want string",
     "networkPolicy: {egressPorts: [70000]}": "at '/networkPolicy/egressPorts/0': maximum: got 70,000, want 65,535",
     "defaultBroker: {uri: 'amqp://user:password@host'}": "at '/defaultBroker': additional properties 'uri' not allowed",
     "defaultBroker: {name: rabbitmq}": "defaultBroker needs both namespace and name",
@@ -123,6 +124,9 @@ def test_values_reach_the_operator(helm: Helm) -> None:
             image_pull_secrets=("registry", "mirror"),
             allow_private=False,
             allow_loopback=True,
+            dashboard_label="dashboards",
+            dashboard_label_value="platform",
+            dashboard_folder_annotation="folder",
         ),
     )
 

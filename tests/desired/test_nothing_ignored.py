@@ -48,6 +48,8 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.monitoring.alerts.silence": ({}, "7m"),
     "spec.monitoring.alerts.labels": ({}, {"team": "payments"}),
     "spec.monitoring.alerts.runbookUrl": ({}, "https://wiki.example.com/runbooks"),
+    "spec.monitoring.dashboard.state": ({"spec__monitoring": {"dashboard": {}}}, "Disabled"),
+    "spec.monitoring.dashboard.folder": ({}, "Payments"),
     "spec.worker.autoscaling.minReplicas": ({"spec__worker__autoscaling": {}}, 3),
     "spec.ingest.contentTypes": ({}, ["text/plain"]),
     "spec.ingest.verification.provider": ({"spec__ingest__verification__provider": "Stripe"}, "StandardWebhooks"),

@@ -37,7 +37,7 @@ def pods(source: WebhookSource) -> list[dict[str, Any]]:
 
 
 def settings_of(source: WebhookSource) -> dict[str, str]:
-    (config,) = (item for item in desired(source, Platform()) if item["kind"] == "ConfigMap")
+    (config, *_) = (item for item in desired(source, Platform()) if item["kind"] == "ConfigMap")
     return dict(config["data"])
 
 

@@ -69,6 +69,9 @@ def _platform(given: argparse.Namespace) -> Platform:
         ingress_namespaces=tuple(given.ingress_namespace),
         monitoring_namespaces=tuple(given.monitoring_namespace),
         broker_ports=tuple(given.broker_port) or usual.broker_ports,
+        dashboard_label=given.dashboard_label[0],
+        dashboard_label_value=given.dashboard_label[1],
+        dashboard_folder_annotation=given.dashboard_folder_annotation,
     )
 
 
@@ -143,6 +146,19 @@ def _parser(environment: Mapping[str, str]) -> _Parser:
         metavar="PORT",
         help="of brokers (default 5671, 5672)",
     )
+    add(
+        "dashboard-label",
+        type=_label,
+        default=(usual.platform.dashboard_label, usual.platform.dashboard_label_value),
+        metavar="KEY=VALUE",
+        help="by which Grafana's sidecar finds dashboards (default grafana_dashboard=1)",
+    )
+    add(
+        "dashboard-folder-annotation",
+        default=usual.platform.dashboard_folder_annotation,
+        metavar="KEY",
+        help="by which it is told their folder (default grafana_folder)",
+    )
     add("admin-address", default=usual.admin_address, metavar="HOST:PORT", help="/healthz, /readyz, /metrics")
     add("log-format", choices=("json", "text"), default="json", help="form of the log lines (default json)")
     add("log-level", choices=LEVELS, default="info", help="least level of the log lines (default info)")
@@ -172,6 +188,13 @@ def _secret(text: str) -> tuple[str, str]:
     if not (namespace and slash and name) or "/" in name:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAMESPACE/SECRET")
     return namespace, name
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
 
 
 def _positive(text: str) -> int:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from typing_extensions import override
 
-from forebay.source.model import Later, Part, Problem, cel, list_map
-from forebay.source.values import Line, Namespace, ObjectName, Shape, Span, Text
+from forebay.source.model import Part, Problem, cel, list_map
+from forebay.source.values import Namespace, ObjectName, Shape, Span, Text
 
 LabelKey = Annotated[
     str,
@@ -32,6 +32,15 @@ Amount = Annotated[
 EnvName = Annotated[str, Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name: letters, digits and _", 128)]
 AlertLabel = Annotated[
     str, Shape(r"[A-Za-z_][A-Za-z0-9_]*", "a label of Prometheus such as team: letters, digits and _", 128)
+]
+# Grafana's sidecar makes a path of it.
+Folder = Annotated[
+    str,
+    Shape(
+        r"[A-Za-z0-9]([A-Za-z0-9 _-]*[A-Za-z0-9])?",
+        "a folder's name such as Payments: letters, digits, spaces, - and _",
+        63,
+    ),
 ]
 # No braces: Prometheus takes what stands between {{ and }} for a program.
 Url = Annotated[str, Shape(r"https?://[^\x00-\x20{}\x7f]+", "a URL such as https://wiki.example.com/runbooks", 256)]
@@ -273,10 +282,10 @@ class Alerts(Part):
 
 
 class Dashboard(Part):
-    """A dashboard for Grafana."""
+    """A dashboard for Grafana: a ConfigMap as its sidecar looks for them."""
 
     state: Literal["Enabled", "Disabled"] = Field(default="Enabled", description="Whether there is one.")
-    folder: Line | None = Field(default=None, description="Folder it appears in. Default: Grafana's general one.")
+    folder: Folder | None = Field(default=None, description="Folder it appears in. Default: Grafana's general one.")
 
 
 class Monitoring(Part):
@@ -288,4 +297,4 @@ class Monitoring(Part):
         description="Labels of PodMonitor and PrometheusRule, by which Prometheus selects them (release: …).",
     )
     alerts: Alerts = Field(default_factory=Alerts, description="When to call somebody.")
-    dashboard: Annotated[Dashboard | None, Later()] = Field(default=None, description="A dashboard for Grafana.")
+    dashboard: Dashboard | None = Field(default=None, description="A dashboard for Grafana. Default: none.")

@@ -6,6 +6,7 @@ before the pods.
 
 from forebay.source import WebhookSource
 from forebay_operator.desired import (
+    dashboard,
     disruption,
     exposure,
     ingest,
@@ -51,6 +52,7 @@ def desired(source: WebhookSource, platform: Platform, versions: Versions = NO_V
         *disruption.objects(source),
         *monitoring.objects(source, platform),
         *prometheus_rule.objects(source, platform),
+        *dashboard.objects(source, platform),
     ]
 
 

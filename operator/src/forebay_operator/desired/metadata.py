@@ -33,6 +33,11 @@ def settings_name(source: WebhookSource) -> str:
     return f"{source.name}-settings"
 
 
+def dashboard_name(source: WebhookSource) -> str:
+    """Of the ConfigMap with the dashboard."""
+    return f"{source.name}-dashboard"
+
+
 def broker_secret(source: WebhookSource, component: Component) -> str:
     """Of the Secret with the broker's address for one component's own user; its key is `uri`."""
     return broker_secret_of(source.name, component)

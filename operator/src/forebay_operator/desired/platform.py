@@ -40,4 +40,8 @@ class Platform:
     ingress_namespaces: tuple[str, ...] = ()
     monitoring_namespaces: tuple[str, ...] = ()
     broker_ports: tuple[int, ...] = (5671, 5672)  # where brokers listen: what pods may reach besides DNS
+    # By what Grafana's sidecar finds dashboards, and how it is told their folder.
+    dashboard_label: str = "grafana_dashboard"
+    dashboard_label_value: str = "1"
+    dashboard_folder_annotation: str = "grafana_folder"
     apis: frozenset[str] = frozenset()  # "group/version/Kind" of optional APIs that the cluster has

@@ -53,7 +53,6 @@ def alerts(source: WebhookSource) -> list[Alert]:
 
 
 def _rule(source: WebhookSource, wanted: Alerts, alert: Alert) -> Object:
-    base = wanted.runbook_url
     return {
         "alert": alert.name,
         "expr": alert.when,
@@ -67,12 +66,21 @@ def _rule(source: WebhookSource, wanted: Alerts, alert: Alert) -> Object:
         "annotations": {
             "summary": f"{source.key}: {alert.summary}",
             "description": alert.description,
-            "runbook_url": f"{base.rstrip('/')}/{alert.name}" if base else f"{RUNBOOKS}/{alert.name}.md",
+            "runbook_url": runbook_url(source, alert.name),
         },
     }
 
 
-def _metric(source: WebhookSource, name: str, *more: str) -> str:
+def runbook_url(source: WebhookSource, alert: str | None = None) -> str:
+    """Where the page of an alert is; without one, where all of them are."""
+    base = source.spec.monitoring.alerts.runbook_url
+    if base:
+        return f"{base.rstrip('/')}/{alert or ''}"
+    return f"{RUNBOOKS}/{alert}.md" if alert else RUNBOOKS
+
+
+def series(source: WebhookSource, name: str, *more: str) -> str:
+    """The source's own series of a metric, by further matchers."""
     labels = ",".join([f'namespace="{source.namespace}"', f'source="{source.name}"', *more])
     return f"{name}{{{labels}}}"
 
@@ -84,7 +92,7 @@ def _endpoint(source: WebhookSource) -> list[Alert]:
         Alert(
             "ForebayIngestUnavailable",
             "critical",
-            f"absent({_metric(source, 'forebay_ingest_broker_up')})",
+            f"absent({series(source, 'forebay_ingest_broker_up')})",
             "5m",
             "no endpoint is running",
             "Prometheus reaches no ingest pod: webhooks get no answer, and the provider's retries are all that is left.",
@@ -93,12 +101,12 @@ def _endpoint(source: WebhookSource) -> list[Alert]:
 
 
 def _broker(source: WebhookSource) -> list[Alert]:
-    quantile = f"sum by (le) (rate({_metric(source, 'forebay_ingest_confirm_seconds_bucket')}[5m]))"
+    quantile = f"sum by (le) (rate({series(source, 'forebay_ingest_confirm_seconds_bucket')}[5m]))"
     return [
         Alert(
             "ForebayBrokerUnreachable",
             "critical",
-            f"min({_metric(source, 'forebay_ingest_broker_up')}) == 0",
+            f"min({series(source, 'forebay_ingest_broker_up')}) == 0",
             "2m",
             "an endpoint has no connection to the broker",
             "Every webhook it is sent is answered 503, so that the provider sends again.",
@@ -106,7 +114,7 @@ def _broker(source: WebhookSource) -> list[Alert]:
         Alert(
             "ForebayBrokerBlocked",
             "critical",
-            f"max({_metric(source, 'forebay_ingest_broker_blocked')}) == 1",
+            f"max({series(source, 'forebay_ingest_broker_blocked')}) == 1",
             "2m",
             "the broker takes no messages",
             "It has a memory or disk alarm. Every webhook is answered 503, so that the provider sends again.",
@@ -122,20 +130,25 @@ def _broker(source: WebhookSource) -> list[Alert]:
     ]
 
 
-def _refusals(source: WebhookSource, wanted: Alerts) -> list[Alert]:
-    def refused(status: str, *more: str) -> str:
-        counter = _metric(source, "forebay_ingest_refused_total", f'status=~"{status}"', *more)
-        return f"sum(increase({counter}[10m]))"
+def share_refused(source: WebhookSource, status: str = ".+") -> str:
+    """The share that was answered so, of these and the accepted ones of ten minutes; the status is a regular expression."""
+    refused = _refused(source, status)
+    accepted = f"sum(increase({series(source, 'forebay_ingest_accepted_total')}[10m]))"
+    return f"({refused} / ({refused} + {accepted}))"
 
-    accepted = f"sum(increase({_metric(source, 'forebay_ingest_accepted_total')}[10m]))"
-    share = f"({refused('.+')} / ({refused('.+')} + {accepted}))"
-    forged = f"({refused('401|403')} / ({refused('401|403')} + {accepted}))"
+
+def _refused(source: WebhookSource, status: str, *more: str) -> str:
+    counter = series(source, "forebay_ingest_refused_total", f'status=~"{status}"', *more)
+    return f"sum(increase({counter}[10m]))"
+
+
+def _refusals(source: WebhookSource, wanted: Alerts) -> list[Alert]:
     limit = wanted.refused_percent / 100
     found = [
         Alert(
             "ForebayIngestFailing",
             "critical",
-            f"{refused('5..', NOT_SUSPENDED)} > 0",
+            f"{_refused(source, '5..', NOT_SUSPENDED)} > 0",
             "0m",
             "webhooks are answered 5xx",
             "About {{ $value | humanize }} in ten minutes were not taken for a fault of ours; the provider may send them again.",
@@ -143,7 +156,7 @@ def _refusals(source: WebhookSource, wanted: Alerts) -> list[Alert]:
         Alert(
             "ForebayWebhooksRefused",
             "warning",
-            f"{share} > {limit}",
+            f"{share_refused(source)} > {limit}",
             "5m",
             "many requests are not answered 2xx",
             "{{ $value | humanizePercentage }} of the requests of ten minutes were refused, for whatever cause.",
@@ -151,7 +164,7 @@ def _refusals(source: WebhookSource, wanted: Alerts) -> list[Alert]:
         Alert(
             "ForebaySignaturesRefused",
             "warning",
-            f"{forged} > {limit}",
+            f"{share_refused(source, '401|403')} > {limit}",
             "5m",
             "many signatures do not verify",
             "{{ $value | humanizePercentage }} were refused by 401: a rotated secret, another provider, or a stranger.",
@@ -159,22 +172,22 @@ def _refusals(source: WebhookSource, wanted: Alerts) -> list[Alert]:
         Alert(
             "ForebayLimitsExceeded",
             "warning",
-            f"{refused('413|429|431')} > 0",
+            f"{_refused(source, '413|429|431')} > 0",
             "0m",
             "webhooks exceed a limit",
             "About {{ $value | humanize }} in ten minutes were too large or too many; most providers give those up.",
         ),
     ]
     if wanted.silence is not None:
-        quiet = f"sum(increase({_metric(source, 'forebay_ingest_accepted_total')}[{round(wanted.silence)}s])) == 0"
+        quiet = f"sum(increase({series(source, 'forebay_ingest_accepted_total')}[{round(wanted.silence)}s])) == 0"
         text = "No webhook was accepted for longer than spec.monitoring.alerts.silence says."
         found.append(Alert("ForebayNoWebhooks", "warning", quiet, "0m", "no webhook comes", text))
     return found
 
 
 def _letters(source: WebhookSource, wanted: Alerts) -> list[Alert]:
-    dead = _metric(source, "forebay_dead_letter_queue_messages")
-    given_up = _metric(source, "forebay_dead_letters_total", 'reason=~"exhausted|expired"')
+    dead = series(source, "forebay_dead_letter_queue_messages")
+    given_up = series(source, "forebay_dead_letters_total", 'reason=~"exhausted|expired"')
     return [
         Alert(
             "ForebayDeadLetters",
@@ -203,7 +216,7 @@ def _letters(source: WebhookSource, wanted: Alerts) -> list[Alert]:
         Alert(
             "ForebayOldestWebhookAge",
             "warning",
-            f"max({_metric(source, 'forebay_oldest_age_seconds')}) > {round(wanted.oldest_age)}",
+            f"max({series(source, 'forebay_oldest_age_seconds')}) > {round(wanted.oldest_age)}",
             "5m",
             "webhooks are delivered late",
             "The one that is tried now for the first time has waited {{ $value | humanizeDuration }}.",
