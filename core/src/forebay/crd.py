@@ -25,7 +25,6 @@ _COLUMNS: tuple[tuple[str, str, str, int], ...] = (
     ("Workers", "string", ".status.workers", 0),
     ("Queued", "integer", ".status.queued", 0),
     ("Dead", "integer", ".status.dead", 0),
-    ("Delivered/s", "integer", ".status.deliveredPerSecond", 1),
     ("Provider", "string", ".spec.ingest.verification.provider", 1),
     ("Suspend", "string", ".spec.suspend", 1),
     ("Broker", "string", ".status.broker", 1),

@@ -106,7 +106,9 @@ class Reconciler:
             await self._settle_children(run, with_queues(run.source, draining), {**known, **logins})
         await self._tidy(run, draining)
         self._look_at_children(run)
-        run.later(await report(context, run.key, run.seen, conditions(run.source, run.observed), self._facts(run)))
+        run.later(
+            await report(context, run.key, run.seen, conditions(run.source, run.observed), self._facts(run, draining))
+        )
 
     async def _settle_broker(self, run: Pass) -> None:
         context = self._context
@@ -213,7 +215,7 @@ class Reconciler:
         depth = run.broker.depths.get(Names(*run.key).dead)
         return depth.messages if depth else None
 
-    def _facts(self, run: Pass) -> Object:
+    def _facts(self, run: Pass, draining: tuple[str, ...]) -> Object:
         workers = run.observed.workers.values()
         queued = None
         if run.broker is not None:
@@ -231,6 +233,7 @@ class Reconciler:
             "workers": f"{sum(p.ready for p in workers)}/{sum(p.wanted for p in workers)}",
             "queued": queued,
             "dead": run.observed.dead,
+            "retained": list(draining[:32]) or None,  # as many as the schema takes
         }
 
     # ------------------------------------------------------------------------------------------------ a deleted source

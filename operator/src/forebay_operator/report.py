@@ -12,7 +12,7 @@ from forebay_operator.world import Key, Source
 
 # Seconds between reports of nothing but other counts.
 COUNTS_S = 15.0
-_COUNTS = ("queued", "dead", "deliveredPerSecond")
+_COUNTS = ("queued", "dead")
 _EVENTFUL = ("Ready", "Accepted", "TopologyReady", "RouteReady")
 _WARNINGS = frozenset({"Settling", "NotCreated", "Unavailable", "Suspended", "Pending", "Ready"})
 

@@ -34,10 +34,9 @@ class Status(Part):
     broker: str | None = Field(default=None, description="Host and virtual host of the broker.")
     workers: str | None = Field(default=None, description="Ready and wanted worker processes, such as 2/2.")
     queued: int | None = Field(default=None, ge=0, description="Webhooks that wait in queues, as last counted.")
-    delivered_per_second: int | None = Field(
-        default=None, ge=0, description="Webhooks a second that left the queues between the last two counts."
-    )
     dead: int | None = Field(default=None, ge=0, description="Dead letters, as last counted.")
     retained: tuple[str, ...] = Field(
-        default=(), max_length=32, description="Queues that are gone from the spec and kept until they are empty."
+        default=(),
+        max_length=32,
+        description="Queues that are gone from the spec and stay, with their workers, until they are empty.",
     )

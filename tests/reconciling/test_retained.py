@@ -1,0 +1,62 @@
+"""A queue that is gone from the spec and still holds webhooks is told in the status, until it is back or gone."""
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.reconciling.sources import source
+from tests.support.apiserver import Api, OperatorProcess
+from tests.support.brokers import VirtualHost
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+TWO = [{"name": "orders", "match": {"eventTypes": ["push"]}}]
+
+
+async def _status(place: Api) -> dict[str, Any]:
+    return dict((await place.get("WebhookSource", "github")).get("status", {}))
+
+
+async def _until_retained(place: Api, names: list[str] | None) -> None:
+    async def told() -> bool:
+        return (await _status(place)).get("retained") == names
+
+    await eventually(told, within_s=30, every_s=0.25)
+
+
+async def _publish(broker: VirtualHost, place: Api, queue: str) -> None:
+    name, vhost = f"forebay.{place.namespace}.github.{queue}", quote(broker.name, safe="")
+    message = {"properties": {"delivery_mode": 2}, "routing_key": name, "payload": "x", "payload_encoding": "string"}
+    await broker.management.post(f"exchanges/{vhost}/amq.default/publish", message)
+
+
+async def test_a_queue_that_is_dropped_from_the_spec_is_told_until_it_is_back(
+    place: Api, running: OperatorProcess, newest_broker: VirtualHost
+) -> None:
+    await place.apply(source(spec__queues=TWO))
+    await place.until("github", "TopologyReady", "True")
+    assert "retained" not in await _status(place)
+    await _publish(newest_broker, place, "orders")
+    await place.apply(source(spec__queues=[]))
+    await _until_retained(place, ["orders"])
+    assert await place.find("Deployment", "github-worker-orders")  # whose workers empty it
+    await place.apply(source(spec__queues=TWO))
+    await _until_retained(place, None)
+
+
+async def test_what_an_earlier_source_of_the_name_left_behind_is_told(
+    place: Api, running: OperatorProcess, newest_broker: VirtualHost
+) -> None:
+    await place.apply(source(spec__queues=TWO))
+    await place.until("github", "TopologyReady", "True")
+    await _publish(newest_broker, place, "orders")
+    await place.delete("WebhookSource", "github")
+
+    async def gone() -> bool:
+        return await place.find("WebhookSource", "github") is None
+
+    await eventually(gone, within_s=60, every_s=0.25)
+    await place.apply(source())
+    await _until_retained(place, ["orders"])
