@@ -69,6 +69,16 @@ async def test_the_second_source_at_a_name_that_is_somebody_elses_is_told(place:
     await place.until("github", "Accepted", "True", within_s=20)
 
 
+async def test_a_secret_that_is_somebody_elses_is_left_alone(place: Api, running: OperatorProcess) -> None:
+    await place.secret("github-broker-ingest", password="theirs")
+    await place.apply(source())
+    said = await place.until("github", "TopologyReady", "False", "NameTaken")
+    assert "kubectl delete secret github-broker-ingest" in said["message"]
+    assert "ownerReferences" not in (await place.get("Secret", "github-broker-ingest"))["metadata"]
+    await place.delete("Secret", "github-broker-ingest")
+    await place.until("github", "TopologyReady", "True", within_s=20)
+
+
 async def test_a_status_that_says_the_same_is_not_written_again(place: Api, running: OperatorProcess) -> None:
     await place.apply(source())
     await place.until("github", "TopologyReady", "True")

@@ -22,7 +22,7 @@ from forebay_operator.desired import CHILD_KINDS, OPTIONAL_APIS
 from forebay_operator.measures import Measures
 from forebay_operator.reconcile import Reconciler
 from forebay_operator.work import WorkQueue
-from forebay_operator.world import ChildId, Key, key_of
+from forebay_operator.world import ChildId, Key, SecretId, key_of
 
 EVENT = Kind("v1", "Event")
 
@@ -31,6 +31,8 @@ DISCOVER_S = 60.0
 _RETRY_S = 5.0
 # A change that the API server tells in a list and no watch has told so many seconds later: the watch is deaf.
 _DEAF_S = 30.0
+# The lists of all kinds have come so long after the first.
+_LIST_S = 2.0
 
 
 class Acting:
@@ -42,6 +44,7 @@ class Acting:
         self._measures = measures
         self._throttle = Throttle()
         self._secrets_since: dict[str | None, str] = {}
+        self._listed = asyncio.Event()
         self.unready: str | None = "has not listed everything yet"
         self.deaf: str | None = None
 
@@ -62,7 +65,7 @@ class Acting:
         reconcile = Reconciler(self._context)
         workers = [self._queue.work(self._timed(reconcile), self._failed) for _ in range(self._context.options.workers)]
         secrets = [self._watch_secrets(namespace) for namespace in self._namespaces]
-        return [*workers, *secrets, self._look_at_brokers(), self._resync()]
+        return [*workers, *secrets, self._look_at_brokers(), self._look_for_losses(), self._resync()]
 
     @property
     def _namespaces(self) -> tuple[str | None, ...]:
@@ -119,8 +122,36 @@ class Acting:
             namespaces=namespaces,
         )
 
-    def _saw(self, kind: str) -> None:
-        self._measures.events.labels(kind).inc()
+    def _saw(self, kind: Kind, in_a_list: bool) -> None:
+        self._measures.events.labels(kind.kind).inc()
+        if in_a_list:
+            self._listed.set()
+
+    async def _look_for_losses(self) -> None:
+        """A watch that was cut begins again with a list. What is not in it went while nobody watched.
+
+        One list makes us look at every kind: one of which nothing is left would tell nothing.
+        """
+        while True:
+            await self._listed.wait()
+            await asyncio.sleep(_LIST_S)
+            self._listed.clear()
+            try:
+                for kind in sorted({*self._context.kinds, SECRET, SOURCE}):
+                    await self._look_for_losses_of(kind)
+            except ForebayError as error:
+                self._complain("not compared with what is there", error)
+                self._listed.set()
+
+    async def _look_for_losses_of(self, kind: Kind) -> None:
+        world, selector = self._context.world, "" if kind == SOURCE else handlers.SELECTOR
+        before, there = world.standing(kind), set()
+        for namespace in self._namespaces:
+            async for item in self._context.cluster.list(kind, namespace, selector, metadata_only=True):
+                if "kind" in item:
+                    there.add((item["metadata"]["namespace"], item["metadata"]["name"]))
+        lost = [(place, owner) for place, owner in before.items() if place not in there]
+        self._wake([world.lose(kind, key, name, uid) for (_, name), (key, uid) in lost])
 
     async def _stop_when_apis_change(self, stop: asyncio.Event) -> None:
         """A term of watching knows the kinds that were there when it began; for others it begins again."""
@@ -138,6 +169,7 @@ class Acting:
         while True:
             await asyncio.sleep(self._context.options.resync_s)
             self._wake(self._context.world.sources)
+            self._listed.set()
             try:
                 self.deaf = await self._deaf_watch()
             except ForebayError as error:
@@ -162,15 +194,16 @@ class Acting:
     # ------------------------------------------------------------------------------------------------ Secrets
 
     async def _list_secrets(self, namespace: str | None) -> str:
-        since = ""
+        world, since = self._context.world, ""
+        lost = {one for one in world.secrets if namespace in (None, one.namespace)}
         async for item in self._context.cluster.list(SECRET, namespace, metadata_only=True):
             if "kind" in item:
-                metadata = item["metadata"]
-                self._wake(
-                    self._context.world.see_secret(metadata["namespace"], metadata["name"], metadata["resourceVersion"])
-                )
+                self._secret_seen("LISTED", item["metadata"])
+                lost.discard(SecretId(item["metadata"]["namespace"], item["metadata"]["name"]))
             else:
                 since = item["resourceVersion"]
+        for one in lost:
+            self._wake(world.see_secret(*one, None))
         return since
 
     async def _watch_secrets(self, namespace: str | None) -> None:
@@ -274,23 +307,28 @@ async def _running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None
     """Run these beside the block; cancel them after it. One that fails ends the block with its exception."""
     block = asyncio.current_task()
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    failures: list[BaseException] = []
 
     def ended(task: "asyncio.Future[None]") -> None:
-        if not task.cancelled() and task.exception() is not None and block is not None:
+        if not task.cancelled() and (failure := task.exception()) is not None and block is not None:
+            failures.append(failure)
             block.cancel()
 
     for task in tasks:
         task.add_done_callback(ended)
     try:
         yield
+    except asyncio.CancelledError:
+        if not failures or block is None:
+            raise
+        block.uncancel()
     finally:
         for task in tasks:
             task.remove_done_callback(ended)
             task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if failures:
+        raise failures[0]
 
 
 def _optional(served: Iterable[Kind]) -> frozenset[str]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from forebay_operator.cluster import SECRET, Conflict, Kind, Missing, Object, Refused
 from forebay_operator.conditions import Trouble
@@ -64,6 +64,21 @@ def identity(item: Object) -> ChildId:
     return ChildId(Kind(item["apiVersion"], item["kind"]), item["metadata"]["name"])
 
 
+class TakenError(Exception):
+    """The name belongs to an object that somebody else made; the text says what to do."""
+
+    def __init__(self, one: ChildId, namespace: str) -> None:
+        kind, name = one.kind.kind, one.name
+        super().__init__(
+            f"{kind} {name} exists and is not Forebay's: delete it (kubectl delete {kind.lower()} {name} -n {namespace}) or rename the source"
+        )
+
+
+def owned(item: Object, uid: str) -> bool:
+    """Whether an object is this source's. Applying would merge into whatever has the name."""
+    return any(owner.get("uid") == uid for owner in item["metadata"].get("ownerReferences", ()))
+
+
 async def apply(context: Context, key: Key, items: list[Object], uid: str) -> Trouble | None:
     """Apply the objects; the first refusal, after all that could be applied were. Raises Unavailable."""
     troubles = []
@@ -97,12 +112,11 @@ def _marked(item: Object, mark: str) -> Object:
 async def _apply(context: Context, key: Key, item: Object, uid: str) -> Trouble | None:
     one = identity(item)
     try:
-        if one not in context.world.children.get(key, {}):
-            await _not_somebody_elses(context, key, one, uid)
-        context.world.see_applied(key, await context.cluster.apply(item))
-    except _TakenError:
-        message = f"{one.kind.kind} {one.name} exists and is not Forebay's: delete it (kubectl delete {one.kind.kind.lower()} {one.name} -n {key.namespace}) or rename the source"
-        return Trouble("NameTaken", message)
+        there = one in context.world.children.get(key, {})
+        applied = await (context.cluster.apply(item) if there else _create(context, key, item, uid))
+        context.world.see_applied(key, applied)
+    except TakenError as error:
+        return Trouble("NameTaken", str(error))
     except Conflict as error:
         return Trouble("Reapplying", f"{one.kind.kind} {one.name}: {error}")
     except Missing as error:
@@ -112,15 +126,11 @@ async def _apply(context: Context, key: Key, item: Object, uid: str) -> Trouble 
     return None
 
 
-class _TakenError(Exception):
-    """The name belongs to an object that somebody else made."""
-
-
-async def _not_somebody_elses(context: Context, key: Key, one: ChildId, uid: str) -> None:
-    """Applying would merge into whatever has the name; ours are known by their owner."""
+async def _create(context: Context, key: Key, item: Object, uid: str) -> Object:
     try:
-        found: dict[str, Any] = await context.cluster.get(one.kind, key.namespace, one.name, metadata_only=True)
-    except Missing:
-        return
-    if not any(owner.get("uid") == uid for owner in found["metadata"].get("ownerReferences", ())):
-        raise _TakenError
+        return await context.cluster.create_applied(item)
+    except Conflict:
+        one = identity(item)
+        if not owned(await context.cluster.get(one.kind, key.namespace, one.name, metadata_only=True), uid):
+            raise TakenError(one, key.namespace) from None
+        return await context.cluster.apply(item)

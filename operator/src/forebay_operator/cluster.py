@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config
@@ -67,13 +69,21 @@ class Gone(Refused):
 @asynccontextmanager
 async def connected() -> AsyncIterator["Cluster"]:
     """A session with the cluster this pod is in, or else the one of the kubeconfig. Raises config's ConfigException."""
-    settings = Configuration()
+    # The environment is asked for a proxy once: aiohttp would ask it, and look for a ~/.netrc, at every request.
+    settings = Configuration(client_session_kwargs={"trust_env": False})
     try:
         config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
     except config.ConfigException:
         await config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+    settings.proxy = settings.proxy or _proxy(settings.host)
     async with ApiClient(settings) as api:
         yield Cluster(api)
+
+
+def _proxy(url: str) -> str | None:
+    """Through which proxy the environment wants the URL to be reached."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 class Cluster:
@@ -111,6 +121,12 @@ class Cluster:
         """Make the object's fields ours and as given (server-side apply); what the API server made of it."""
         return await self._apply(self._path_of(item), item, force=force)
 
+    async def create_applied(self, item: Object) -> Object:
+        """The same for an object that is not there. Raises Conflict, and changes nothing, if there is one of that name."""
+        # No object has the first version of all; one that is made is not asked for its version.
+        metadata = {**item["metadata"], "resourceVersion": "1"}
+        return await self._apply(self._path_of(item), {**item, "metadata": metadata}, force=True)
+
     async def apply_status(self, item: Object) -> Object:
         """The same for an object's status."""
         return await self._apply(f"{self._path_of(item)}/status", item, force=True)
@@ -147,7 +163,7 @@ class Cluster:
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
             page = await self._call("GET", self._path(kind, namespace), query, headers=headers)
-            for item in page["items"]:
+            for item in page["items"] or ():  # of metadata alone an empty list is null
                 yield {"apiVersion": kind.api_version, "kind": kind.kind, **item}
             if not page["metadata"].get("continue"):
                 yield {"resourceVersion": page["metadata"]["resourceVersion"]}

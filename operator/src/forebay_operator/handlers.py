@@ -21,9 +21,12 @@ _SERVER_TIMEOUT_S, _CLIENT_TIMEOUT_S, _CONNECT_TIMEOUT_S = 300, 330, 30
 
 
 def registry(
-    world: World, kinds: Iterable[Kind], enqueue: Enqueue, seen: Callable[[str], None]
+    world: World, kinds: Iterable[Kind], enqueue: Enqueue, seen: Callable[[Kind, bool], None]
 ) -> kopf.OperatorRegistry:
-    """The handlers for these kinds of children, and for sources. `seen` hears of each event's kind."""
+    """The handlers for these kinds of children, and for sources.
+
+    `seen` hears of each event's kind, and whether a list has told it: of what went meanwhile, a list says nothing.
+    """
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -32,13 +35,13 @@ def registry(
 
     @kopf.on.event(*_named(SOURCE), registry=handlers)
     async def source_seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # kopf's name for it
-        seen(SOURCE.kind)
+        seen(SOURCE, type is None)
         key = world.see_source(dict(body), gone=type == "DELETED")
         if key is not None:
             enqueue(key)
 
     async def child_seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
-        seen(str(body["kind"]))
+        seen(Kind(body["apiVersion"], body["kind"]), type is None)
         key = world.see_child(dict(body), gone=type == "DELETED")
         if key is not None:
             enqueue(key)
@@ -57,10 +60,44 @@ def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
     chosen.watching.connect_timeout = _CONNECT_TIMEOUT_S
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
+    chosen.persistence.diffbase_storage = _NothingKept()
+    chosen.persistence.progress_storage = _NoProgress()
     for kind in {*kinds, SECRET}:
         group, _, name = _named(kind)
         chosen.watching.label_selectors[group, name] = SELECTOR
     return chosen
+
+
+class _NothingKept(kopf.DiffBaseStorage):
+    """We compare nothing by kopf: it would copy every object it sees, several times, for handlers that we do not have."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Handlers of events have no progress that kopf could keep in the objects."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
 
 
 def quieten() -> None:

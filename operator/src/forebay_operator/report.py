@@ -14,7 +14,7 @@ from forebay_operator.world import Key, Source
 COUNTS_S = 15.0
 _COUNTS = ("queued", "dead")
 _EVENTFUL = ("Ready", "Accepted", "TopologyReady", "RouteReady")
-_WARNINGS = frozenset({"Settling", "NotCreated", "Unavailable", "Suspended", "Pending", "Ready"})
+_ROUTINE = frozenset({"Settling", "NotCreated", "Unavailable", "Suspended", "Pending"})  # on the way from new to ready
 
 
 def _stamp(now: float) -> str:
@@ -65,13 +65,13 @@ def _counts_only(status: Object, before: Object) -> bool:
 
 
 def _changed(before: Object, name: str, verdict: Verdict) -> bool:
+    """Whether people would want to hear of it: a hindrance, its end, Ready and the loss of it; no roll call of the usual."""
     old = next((c for c in before.get("conditions", ()) if c["type"] == name), None)
-    if old is None:
-        # Of a new source: that something hinders it, or that all is well; no roll call of what is in order.
-        return verdict.reason not in _WARNINGS if verdict.status != "True" else name == "Ready"
-    return (old["status"], old["reason"]) != (verdict.status, verdict.reason) and (
-        verdict.reason not in _WARNINGS or name == "Ready"
-    )
+    if old and (old["status"], old["reason"]) == (verdict.status, verdict.reason):
+        return False
+    if verdict.status == "True":
+        return name == "Ready" or (old is not None and old["reason"] not in _ROUTINE)
+    return verdict.reason not in _ROUTINE or (name == "Ready" and old is not None and old["status"] == "True")
 
 
 async def _event(context: Context, seen: Source, about: str, verdict: Verdict) -> None:

@@ -26,6 +26,7 @@ from forebay.topology import (
     worker_user,
 )
 from forebay_operator.broker import LOOK_S, Address, Broker
+from forebay_operator.children import TakenError, owned
 from forebay_operator.cluster import SECRET, ApiUnavailable, Missing, Object, Refused
 from forebay_operator.conditions import Trouble
 from forebay_operator.context import Context
@@ -56,17 +57,11 @@ class Standing(NamedTuple):
 async def settle(context: Context, key: Key, source: WebhookSource, broker: Broker) -> Standing:
     """Make the broker hold what the source needs; never raises for what the broker does or is."""
     try:
-        await broker.look(at_most_s=2 * LOOK_S)
-        wanted = objects(source, broker)
-        await broker.declare(wanted)
-        young_s = SETTLE_S - broker.age_s(item.name for item in wanted if item.kind == "queue")
-        absent = [component for component in COMPONENTS if not _logged_in(context, key, source, broker, component)]
-        if absent and young_s > 0:
-            return Standing(Trouble("Settling", "The queues are new: the broker writes down that they exist."), young_s)
-        for component in absent:
-            await _log_in(context, key, source, broker, component)
+        return await _settle(context, key, source, broker)
     except ApiUnavailable:
         raise
+    except TakenError as error:
+        return Standing(Trouble("NameTaken", str(error)), 5.0)
     except Refused as error:
         return Standing(Trouble("ChildRefused", f"The API server refuses a broker login's Secret: {error}"), 30.0)
     except Inequivalent as error:
@@ -77,6 +72,18 @@ async def settle(context: Context, key: Key, source: WebhookSource, broker: Brok
     except Rejected as error:
         needs = "The login needs the tag administrator, or policymaker and its rights."
         return Standing(Trouble("BrokerRefused", f"{error}. {needs}"), 30.0)
+
+
+async def _settle(context: Context, key: Key, source: WebhookSource, broker: Broker) -> Standing:
+    await broker.look(at_most_s=2 * LOOK_S)
+    wanted = objects(source, broker)
+    await broker.declare(wanted)
+    young_s = SETTLE_S - broker.age_s(item.name for item in wanted if item.kind == "queue")
+    absent = [component for component in COMPONENTS if not _logged_in(context, key, source, broker, component)]
+    if absent and young_s > 0:
+        return Standing(Trouble("Settling", "The queues are new: the broker writes down that they exist."), young_s)
+    for component in absent:
+        await _log_in(context, key, source, broker, component)
     return Standing()
 
 
@@ -138,11 +145,14 @@ async def _log_in(context: Context, key: Key, source: WebhookSource, broker: Bro
 
 
 async def _password(context: Context, source: WebhookSource, user: str, component: Component) -> str | None:
-    """The one that pods have already, if there is one for this user."""
+    """The one that pods have already, if there is one for this user. Raises TakenError."""
+    one = ChildId(SECRET, broker_secret(source, component))
     try:
-        found = await context.cluster.get(SECRET, source.namespace, broker_secret(source, component))
+        found = await context.cluster.get(SECRET, source.namespace, one.name)
     except Missing:
         return None
+    if not owned(found, source.metadata.uid or ""):
+        raise TakenError(one, source.namespace)
     return _password_in(found) if found["metadata"].get("annotations", {}).get(LOGIN) == user else None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from forebay_operator.cluster import Kind, Object
+from forebay_operator.cluster import SOURCE, Kind, Object
 from forebay_operator.desired.metadata import SOURCE_LABEL
 
 HASH = "forebay.dev/desired-sha256"  # annotation of a child: of the object that was applied last
@@ -137,6 +137,32 @@ class World:
         child = _child(body, None)
         child.live = None
         self.children.setdefault(key, {})[identity] = child
+
+    def standing(self, kind: Kind) -> dict[tuple[str, str], tuple[Key, str]]:
+        """Every object of the kind that we believe to be there, by namespace and name: whose it is, and its uid."""
+        if kind == SOURCE:
+            return {key: (key, seen.uid) for key, seen in self.sources.items()}
+        return {
+            (key.namespace, one.name): (key, child.uid)
+            for key, children in self.children.items()
+            for one, child in children.items()
+            if one.kind == kind
+        }
+
+    def lose(self, kind: Kind, key: Key, name: str, uid: str) -> Key | None:
+        """An object went while nobody watched. The key of the source that it concerns, unless it has come back."""
+        if kind == SOURCE:
+            gone = self.sources.get(key)
+            if gone is None or gone.uid != uid:
+                return None
+            del self.sources[key]
+            return key
+        children = self.children.get(key, {})
+        child = children.get(ChildId(kind, name))
+        if child is None or child.uid != uid:
+            return None
+        del children[ChildId(kind, name)]
+        return key
 
     def see_secret(self, namespace: str, name: str, version: str | None) -> set[Key]:
         """The sources that use the Secret, if it changed. None as its version: it is gone."""
