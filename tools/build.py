@@ -147,6 +147,66 @@ class Kubernetes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedCrds:
+    """CustomResourceDefinitions as a Go module has them: a folder for `kubectl apply -f`."""
+
+    module: str
+    version: str
+    folder: str
+    files: tuple[str, ...]  # without .yaml
+
+    @property
+    def about(self) -> str:
+        return f"{self.module} {self.version}: {', '.join(self.files)}"
+
+    def inputs(self) -> list[Path]:
+        return []
+
+    def build(self, target: Path) -> None:
+        target.mkdir()
+        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
+            place = Path(folder)
+            (place / "go.mod").write_text("module build\n\ngo 1.24\n")
+            found = json.loads(_run(["go", "mod", "download", "-json", f"{self.module}@{self.version}"], place))
+        for name in self.files:
+            # Bytes alone: in Go's cache nothing may be written.
+            (target / f"{name}.yaml").write_bytes((Path(found["Dir"]) / self.folder / f"{name}.yaml").read_bytes())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedCrds:
+    """The same, made from a module's Go types by the generator that its authors use: for who publishes the types alone."""
+
+    module: str
+    version: str
+    package: str  # of the types, within the module
+    generator: str  # version of controller-gen
+    files: tuple[str, ...]
+
+    @property
+    def about(self) -> str:
+        return f"{self.module} {self.version}: {', '.join(self.files)}"
+
+    def inputs(self) -> list[Path]:
+        return []
+
+    def build(self, target: Path) -> None:
+        target.mkdir()
+        tools, types = "sigs.k8s.io/controller-tools", f"{self.module}/{self.package}"
+        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
+            place = Path(folder)
+            (place / "go.mod").write_text(
+                f"module build\n\ngo 1.24\n\ntool {tools}/cmd/controller-gen\n\n"
+                f"require (\n\t{tools} {self.generator}\n\t{self.module} {self.version}\n)\n"
+            )
+            (place / "build.go").write_text(f'package build\n\nimport _ "{types}"\n')
+            _run(["go", "mod", "tidy"], place)
+            _run(["go", "tool", "controller-gen", "crd:crdVersions=v1", f"paths={types}", "output:crd:dir=out"], place)
+            for name in self.files:
+                shutil.copyfile(place / "out" / f"{name}.yaml", target / f"{name}.yaml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Jars:
     """A Maven artifact with all it needs at run time: a folder for `java -cp 'FOLDER/*'`."""
 
@@ -178,7 +238,37 @@ _POM = """\
 </project>
 """
 
-Recipe = GoCommand | GoModule | Kubernetes | DebianPackage | Jars
+Recipe = GoCommand | GoModule | Kubernetes | DebianPackage | PublishedCrds | GeneratedCrds | Jars
+
+
+def _gateway_api(version: str) -> PublishedCrds:
+    return PublishedCrds(
+        module="sigs.k8s.io/gateway-api",
+        version=version,
+        folder="config/crd/standard",
+        files=("gateway.networking.k8s.io_httproutes",),
+    )
+
+
+def _keda(version: str) -> PublishedCrds:
+    return PublishedCrds(
+        module="github.com/kedacore/keda/v2",
+        version=version,
+        folder="config/crd/bases",
+        files=("keda.sh_scaledobjects", "keda.sh_triggerauthentications"),
+    )
+
+
+def _prometheus_operator(version: str) -> GeneratedCrds:
+    kinds = ("podmonitors", "prometheusrules", "servicemonitors")
+    return GeneratedCrds(
+        module="github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring",
+        version=version,
+        package="v1",
+        generator="v0.20.1",
+        files=tuple(f"monitoring.coreos.com_{kind}" for kind in kinds),
+    )
+
 
 RECIPES: dict[str, Recipe] = {
     "load": GoCommand(package="load"),
@@ -193,6 +283,13 @@ RECIPES: dict[str, Recipe] = {
     "promtool-3": GoModule(
         package="github.com/prometheus/prometheus/cmd/promtool", version="v0.316.0", tags="remove_all_sd"
     ),
+    # The oldest releases that Forebay works with, and current ones.
+    "crds-gateway-api-1.0": _gateway_api("v1.0.0"),
+    "crds-gateway-api-1.6": _gateway_api("v1.6.3"),
+    "crds-keda-2.17": _keda("v2.17.0"),
+    "crds-keda-2.18": _keda("v2.18.0"),
+    "crds-prometheus-operator-0.70": _prometheus_operator("v0.70.0"),
+    "crds-prometheus-operator-0.95": _prometheus_operator("v0.95.2"),
     "perf-test": Jars(group="com.rabbitmq", artifact="perf-test", version="2.22.1"),
 }
 
@@ -301,7 +398,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="list what there is, and where it comes from")
     given = parser.parse_args()
     if given.list:
-        sys.stdout.writelines(f"{name:18} {recipe.about}\n" for name, recipe in RECIPES.items())
+        sys.stdout.writelines(f"{name:30} {recipe.about}\n" for name, recipe in RECIPES.items())
         return 0
     if unknown := [name for name in given.name if name not in RECIPES]:
         parser.error(f"unknown: {', '.join(unknown)}; there is {', '.join(RECIPES)}")

@@ -92,7 +92,8 @@ class PodTemplate(Part):
     topology_spread_constraints: tuple[KubernetesObject, ...] = Field(
         default=(),
         max_length=8,
-        description="How pods are spread. Default: over nodes and zones, as far as that can be had.",
+        description="How pods are spread; without a labelSelector those of the same Deployment. "
+        "Default: over nodes and zones, as far as that can be had.",
     )
     priority_class_name: ObjectName | None = Field(default=None, description="Name of a PriorityClass.")
     runtime_class_name: ObjectName | None = Field(default=None, description="Name of a RuntimeClass.")

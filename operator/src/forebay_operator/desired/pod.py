@@ -175,10 +175,11 @@ def _by_secret(refs: Iterable[SecretKeyRef]) -> dict[str, list[str]]:
 
 
 def _spread(source: WebhookSource, process: Process) -> list[Object]:
+    chosen = {"matchLabels": selector(source, process.component, process.queue)}
     given = process.template.topology_spread_constraints
     if given:
-        return list(given)
-    chosen = {"matchLabels": selector(source, process.component, process.queue)}
+        # Without a selector a constraint counts no pod and spreads nothing.
+        return [{"labelSelector": chosen, **one} for one in given]
     return [
         {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": chosen}
         for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
