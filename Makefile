@@ -50,7 +50,7 @@ reference: ## Rewrite the generated pages in docs/reference
 bench: setup-bench ## Measure ingest and worker against their peers (25 min; QUICK=1: 5 min) into bench/results
 	@failed=0; for part in ingest worker; do $(RUN) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed
 
-faults: setup-bench ## Kill everything under load and account for every webhook (LONG=1: half an hour) into bench/results
+faults: setup-bench ## Kill everything under load and account for every webhook (LONG=1: half an hour, into bench/results)
 	@$(RUN) python -m bench.faults $(if $(LONG),--long)
 
 clean: ## Remove what was built in the tree (not the cache in ~/.cache/forebay)

@@ -3,8 +3,8 @@
     uv run python -m bench.faults [--long | --minutes N] [--seed N] [--only ACT] [--rabbitmq SUITE]
 
 A real RabbitMQ, two endpoints, two workers, a provider that writes down each answer and a destination that writes down
-each delivery. Exit status 1: a bar was missed; 2: wrong usage. Results: bench/results/faults.json; after a failure the
-processes' logs stay in .forebay/faults/SEED.
+each delivery. Exit status 1: a bar was missed; 2: wrong usage. Results: bench/results/faults.json
+after a long run of every act, else .forebay/faults.json; after a failure the processes' logs stay in .forebay/faults/SEED.
 """
 
 import asyncio

@@ -41,12 +41,18 @@ def options(seed: int, arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--seed", type=int, default=seed, help="of an earlier run, to draw the same again")
     parser.add_argument("--only", action="append", default=[], choices=names, metavar="ACT", help="; ".join(names))
     parser.add_argument("--rabbitmq", metavar="SUITE", help="of a Debian suite (trixie, sid) instead of this machine's")
-    parser.add_argument("--output", type=Path, help="file for the results")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="file for the results; usually bench/results/ after a long run of every act, else .forebay/",
+    )
     given = parser.parse_args(arguments)
-    partial = bool(given.only)
-    usual = TREE / (".forebay/faults.json" if partial else "bench/results/faults.json")
+    minutes = max(given.minutes, LONG_MINUTES if given.long else 0.0)
+    # A short run must not replace the account of a long one.
+    whole = minutes >= LONG_MINUTES and not given.only
+    usual = TREE / ("bench/results/faults.json" if whole else ".forebay/faults.json")
     return Options(
-        minutes=max(given.minutes, LONG_MINUTES if given.long else 0.0),
+        minutes=minutes,
         seed=given.seed,
         only=tuple(given.only),
         suite=given.rabbitmq,

@@ -3,10 +3,12 @@
 import asyncio
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pika
 import pytest
+from aiohttp import web
 
 from forebay.errors import Rejected, Unavailable
 from forebay.management import Inequivalent, Management, Missing, QueueDepth
@@ -205,3 +207,50 @@ async def test_an_api_that_does_not_answer_is_unavailable_in_time() -> None:
         async with Management(url, "me", "x", timeout_s=0.2) as management:
             with pytest.raises(Unavailable, match="no answer in time"):
                 await management.version()
+
+
+# The sort of reason that RabbitMQ gives when the process that its management API spoke to has died.
+STUMBLED = {"error": "bad_request", "reason": "{'EXIT',{noproc,{gen_server,call,[a_process_that_died]}}}"}
+
+
+@asynccontextmanager
+async def stumbling(times: int) -> AsyncIterator[tuple[Management, list[str]]]:
+    """A management API that stumbles so many times and then does as it is told; and the paths it was asked for.
+
+    It stands in for the broker, which can not be made to give this one answer when a test wants it: a process inside the
+    broker has to die at the right moment.
+    """
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        return web.json_response(STUMBLED, status=400) if len(asked) <= times else web.Response(status=201)
+
+    app = web.Application()
+    app.router.add_put("/api/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        async with Management(f"http://{host}:{port}", "guest", "guest") as management:
+            yield management, asked
+    finally:
+        await runner.cleanup()
+
+
+EXCHANGE = BrokerObject(kind="exchange", name="e", path="exchanges/%2F/e", body={"type": "direct"})
+
+
+async def test_a_declaration_that_the_broker_stumbles_over_is_tried_again() -> None:
+    async with stumbling(2) as (management, asked):
+        await management.declare([EXCHANGE])
+    assert asked == ["/api/exchanges/%2F/e"] * 3
+
+
+async def test_one_that_it_goes_on_stumbling_over_is_left_for_later() -> None:
+    async with stumbling(10) as (management, asked):
+        with pytest.raises(Unavailable, match=r"RabbitMQ stumbled over exchange 'e': .*EXIT"):
+            await management.declare([EXCHANGE])
+    assert len(asked) == 4

@@ -70,8 +70,7 @@ class Replica:
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal. A process that ends by it is started again."""
-        if (pid := self.pid) is not None:
-            os.kill(pid, number)
+        self._signal(os.kill, number)
 
     async def wait_ready(self, timeout_s: float = 30.0) -> None:
         """Until it is ready. Raises SpecError if it refuses its settings, Unavailable if it takes longer."""
@@ -94,10 +93,16 @@ class Replica:
         self.kill(signal.SIGCONT)  # a stopped process would not see the former
         if self._work is not None:
             done, _ = await asyncio.wait({self._work}, timeout=self.launch.grace_s)
-            if not done and (pid := self.pid) is not None:
-                os.killpg(pid, signal.SIGKILL)
+            if not done:
+                self._signal(os.killpg, signal.SIGKILL)
             await asyncio.gather(self._work, return_exceptions=True)
         return self.exit_status
+
+    def _signal(self, send: Callable[[int, int], None], number: signal.Signals) -> None:
+        if (pid := self.pid) is not None:
+            # Another thread waits for the process (on Python 3.11): it may have ended before our loop hears of it.
+            with contextlib.suppress(ProcessLookupError):
+                send(pid, number)
 
     async def _live(self) -> None:
         pause, loop = FIRST_PAUSE, asyncio.get_running_loop()
