@@ -72,6 +72,10 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+# Nodes are whatever a test says they are.
+_NEVER = ("node-lifecycle-controller", "taint-eviction-controller")
+
+
 @dataclass(slots=True)
 class ControlPlane:
     """One control plane in one folder. `start` it, `stop` it; the API server can be killed and started in between."""
@@ -80,6 +84,7 @@ class ControlPlane:
     programs: Binaries = field(default_factory=binaries)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     port: int = field(default_factory=_free_port)
+    without: tuple[str, ...] = ()  # controllers that do not run, by their names in `kube-controller-manager --help`
     _etcd_ports: tuple[int, int] = field(default_factory=lambda: (_free_port(), _free_port()))
     _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
@@ -185,8 +190,7 @@ class ControlPlane:
             "--use-service-account-credentials",
             "--leader-elect=false",
             "--secure-port=0",
-            # Nodes are whatever a test says they are.
-            "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller",
+            ",".join(("--controllers=*", *(f"-{name}" for name in (*_NEVER, *self.without)))),
             "--horizontal-pod-autoscaler-sync-period=5s",
         ]
 
