@@ -59,6 +59,7 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.limits.headerBytes": ({}, "70Ki"),
     "spec.deadLetter.retention.age": ({}, "7d"),
     "spec.ingest.response.status": ({}, 200),
+    "spec.ingest.response.contentType": ({}, "text/html"),
     "spec.queues": ({}, QUEUES),
     "spec.retry.schedule": ({}, ["7s"]),
     "spec.retry.statuses": ({}, ["503"]),

@@ -67,6 +67,17 @@ class Verification:
     event_type_json: str | None = None
 
 
+# Headers that frame an answer, that the endpoint adds to each, or that another setting says; x-forebay-… are ours too.
+ENDPOINT_HEADERS = (
+    "connection", "content-length", "content-type", "date", "keep-alive", "trailer", "transfer-encoding", "upgrade",
+)  # fmt: skip
+
+
+def is_endpoints(header: str) -> bool:
+    """Whether the endpoint itself writes this header of an answer."""
+    return header.lower() in ENDPOINT_HEADERS or header.lower().startswith("x-forebay-")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What an accepted webhook is answered."""

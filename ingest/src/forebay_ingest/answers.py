@@ -10,10 +10,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from forebay.errors import SpecError
-from forebay.settings import Answer
-
-# Headers that frame an answer or that we add to each.
-_OWN = frozenset(("connection", "content-length", "date", "keep-alive", "trailer", "transfer-encoding", "x-forebay-id"))
+from forebay.settings import Answer, is_endpoints
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -111,12 +108,13 @@ def _status_line(status: int) -> str:
 
 
 def _accepted_head(accepted: Answer, length: int) -> str:
+    for name, _ in accepted.headers:
+        if is_endpoints(name):
+            raise SpecError(f"answer.headers: {name} is written by the endpoint itself; leave it out")
     headers = list(accepted.headers)
     if length:
         headers.insert(0, ("Content-Type", accepted.content_type))
     for name, value in headers:
-        if name.lower() in _OWN:
-            raise SpecError(f"answer.headers: {name} is written by the endpoint itself; leave it out")
         if not (name + value).isprintable() or not (name + value).isascii():
             raise SpecError(f"answer: header {name} takes printable ASCII text on one line")
     if accepted.status != HTTPStatus.NO_CONTENT:  # RFC 9110 §8.6: no Content-Length in a 204

@@ -6,15 +6,28 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from typing_extensions import override
 
+from forebay.settings import ENDPOINT_HEADERS, is_endpoints
 from forebay.source.cluster import SCALING_RULES, Expose, IngestAutoscaling, PodTemplate, Resources, scaling_faults
 from forebay.source.model import Later, Part, Problem, cel
-from forebay.source.values import Bytes, HeaderName, HeaderValue, JsonPath, Line, Shape, Span, Text
+from forebay.source.values import Bytes, HeaderName, HeaderValue, JsonPath, Shape, Span, Text
 from forebay.source.verification import Verification
 
+_HEADERS = ", ".join(f"'{name}'" for name in ENDPOINT_HEADERS)
+_NO_HEADER_OF_OURS = (
+    "!has(self.headers) || self.headers.all(one, !one.name.lowerAscii().startsWith('x-forebay-')"
+    f" && !(one.name.lowerAscii() in [{_HEADERS}]))"
+)
 MethodName = Literal["POST", "PUT", "PATCH", "DELETE", "GET"]
 ContentType = Annotated[
     str, Shape(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*", "a media type such as application/json", 127)
 ]
+AnsweredType = Annotated[
+    str,
+    Shape(
+        r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?",
+        "a content type of printable ASCII on one line, such as application/json; charset=utf-8", 256,
+    ),
+]  # fmt: skip
 Path = Annotated[
     str,
     Shape(
@@ -57,20 +70,30 @@ class Response(Part):
     """What an accepted webhook is answered."""
 
     model_config = ConfigDict(
-        json_schema_extra=cel(("self.status != 204 || !has(self.body) || self.body == ''", "status 204 has no body"))
+        json_schema_extra=cel(
+            ("self.status != 204 || !has(self.body) || self.body == ''", "status 204 has no body"),
+            (
+                _NO_HEADER_OF_OURS,
+                "leave out of headers what the endpoint writes itself; a content type goes into contentType",
+            ),
+        )
     )
 
     status: int = Field(
         default=202, ge=200, le=299, description="Status of the answer. Providers take any 2xx for success."
     )
     body: Text = Field(default="", description="Body of the answer, for providers that ask for a certain one.")
-    content_type: Line = Field(default="text/plain; charset=utf-8", description="Content type of the body.")
+    content_type: AnsweredType = Field(default="text/plain; charset=utf-8", description="Content type of the body.")
     headers: tuple[Header, ...] = Field(default=(), max_length=16, description="Further headers of the answer.")
 
     @override
     def faults(self) -> Iterator[Problem]:
         if self.status == 204 and self.body:
             yield Problem(("body",), "status 204 has no body", "leave the body out, or answer 200")
+        for index, header in enumerate(self.headers):
+            if is_endpoints(header.name):
+                remedy = "say it in contentType" if header.name.lower() == "content-type" else "leave it out"
+                yield Problem(("headers", index, "name"), f"{header.name} is written by the endpoint itself", remedy)
 
 
 class RateLimit(Part):
