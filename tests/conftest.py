@@ -20,6 +20,11 @@ from tests.support.apiserver import Api, install_crds, namespace
 from tests.support.brokers import NEWEST, SUITES, Brokers, VirtualHost, virtual_host
 
 BROKERS = pytest.StashKey[Brokers]()
+# CRDs (tools/build.py) of the oldest releases that Forebay works with (docs/install.md), and of current ones.
+FOREIGN = {
+    "oldest": ("crds-gateway-api-1.0", "crds-keda-2.17", "crds-prometheus-operator-0.70"),
+    "newest": ("crds-gateway-api-1.6", "crds-keda-2.18", "crds-prometheus-operator-0.95"),
+}
 CONTROL_PLANE = pytest.StashKey[Binaries | str]()  # where its programs are, or why it can not be had
 
 
@@ -46,6 +51,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             session.config.stash[CONTROL_PLANE] = binaries()
         except NoControlPlane as error:
             session.config.stash[CONTROL_PLANE] = str(error)
+    if any("equipped" in getattr(item, "fixturenames", ()) for item in session.items):
+        with suppress(BuildError):
+            for name in (*FOREIGN["oldest"], *FOREIGN["newest"]):
+                built(name)
     for release in sorted({release for item in session.items if (release := _release(item))}):
         with suppress(Unavailable):  # the tests that need it will say so
             brokers.root(release)
@@ -147,6 +156,35 @@ async def api(control_plane: ControlPlane) -> AsyncIterator[Api]:
     """A fresh namespace on the API server."""
     async with namespace(control_plane) as api:
         yield api
+
+
+@pytest.fixture(scope="session", params=list(FOREIGN))
+def equipped(
+    request: pytest.FixtureRequest, programs: Binaries, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ControlPlane]:
+    """An API server that also has the APIs of prometheus-operator, KEDA and Gateway API, by their authors' own CRDs.
+
+    It is not the one of other tests: where these APIs are, the operator makes other objects.
+    """
+    try:
+        folders = [built(name) for name in FOREIGN[request.param]]
+    except BuildError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CRDs could not be had: {error}")
+        pytest.skip(str(error))
+    plane = ControlPlane(tmp_path_factory.mktemp("equipped"), programs)
+    plane.start()
+    try:
+        install_crds(plane)
+        for folder in folders:
+            # Too large for the annotation that a client-side apply leaves.
+            plane.kubectl("apply", "--server-side", "-f", str(folder))
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        for name in ("forebay-system", "orders", "payments", "rabbitmq"):
+            plane.kubectl("create", "namespace", name)
+        yield plane
+    finally:
+        plane.stop()
 
 
 @pytest.fixture(scope="session", params=["2.42", "3"])

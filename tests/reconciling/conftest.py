@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tools.build import BuildError, built
 
-from tests.support.apiserver import Api, ControlPlane, OperatorProcess, operator
+from tests.support.apiserver import Api, ControlPlane, OperatorProcess, namespace, operator
 from tests.support.brokers import VirtualHost
 from tests.support.helm import Helm
 from tests.support.node import NODE, LocalNode, SourcePods, local_node
@@ -27,6 +27,17 @@ def node_object(control_plane: ControlPlane) -> None:
 @pytest.fixture
 async def place(api: Api, newest_broker: VirtualHost) -> Api:
     """A namespace with the Secrets that the smallest source needs."""
+    return await _with_secrets(api, newest_broker)
+
+
+@pytest.fixture
+async def equipped_place(equipped: ControlPlane, newest_broker: VirtualHost) -> AsyncIterator[Api]:
+    """The same on an API server that has the optional APIs."""
+    async with namespace(equipped) as api:
+        yield await _with_secrets(api, newest_broker)
+
+
+async def _with_secrets(api: Api, newest_broker: VirtualHost) -> Api:
     await newest_broker.management.put(
         f"users/{newest_broker.username}", {"password": newest_broker.password, "tags": "administrator"}
     )

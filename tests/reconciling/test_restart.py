@@ -7,19 +7,19 @@ from tests.support.apiserver import Api, ControlPlane, OperatorProcess, operator
 from tests.support.waiting import eventually
 
 
-def _writes(metrics: str) -> dict[str, float]:
+def writes(metrics: str) -> dict[str, float]:
     lines = (line for line in metrics.splitlines() if line.startswith("forebay_operator_api_calls_total{"))
     told = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
     return {name: value for name, value in told.items() if 'verb="GET"' not in name}
 
 
-async def _quiet(operator: OperatorProcess) -> None:
+async def quiet(operator: OperatorProcess) -> None:
     """Wait until it has reconciled and written nothing more for a while."""
     last: list[object] = []
 
     async def same() -> bool:
         metrics = await operator.metrics()
-        last.append((_writes(metrics), 'forebay_operator_reconcile_seconds_count{result="ok"}' in metrics))
+        last.append((writes(metrics), 'forebay_operator_reconcile_seconds_count{result="ok"}' in metrics))
         return len(last) > 4 and all(one == last[-1] for one in last[-4:])
 
     await eventually(same, within_s=40, every_s=0.5)
@@ -33,11 +33,11 @@ async def test_a_restart_with_nothing_changed_writes_nothing(
         await place.apply(source())
         await place.until("github", "TopologyReady", "True")
         await eventually(lambda: place.find("Deployment", "github-worker-default"))
-        await _quiet(first)
-        assert _writes(await first.metrics()), "the first one wrote"
+        await quiet(first)
+        assert writes(await first.metrics()), "the first one wrote"
     async with operator(control_plane, tmp_path, *flags) as second:
-        await _quiet(second)
-        assert not _writes(await second.metrics())
+        await quiet(second)
+        assert not writes(await second.metrics())
         broker = [line for line in (await second.metrics()).splitlines() if "broker_writes" in line and line[0] != "#"]
         assert all(line.endswith(" 0.0") for line in broker)
 

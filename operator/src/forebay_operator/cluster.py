@@ -257,6 +257,10 @@ class Cluster:
         return answer.response  # type: ignore[no-any-return]
 
 
+_MEANINGS = {404: Missing, 409: Conflict, 410: Gone}
+_UNKNOWN_FIELD = "field not declared in schema"
+
+
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
     """Lines of any length: an object's metadata may hold a quarter of a MiB of annotations."""
     begun: list[bytes] = []
@@ -270,12 +274,10 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 def _refusal(method: str, path: str, status: int, text: str) -> Refused | ApiUnavailable:
     said = _message(text)
-    if status == 404:
-        return Missing(said)
-    if status == 409:
-        return Conflict(said)
-    if status == 410:
-        return Gone(said)
+    if status in _MEANINGS:
+        return _MEANINGS[status](said)
+    if _UNKNOWN_FIELD in said:  # which a server-side apply is told by 500
+        return Refused(f"{said}. What is installed there is older than Forebay needs: upgrade it (docs/install.md)")
     if status in (429, 408) or status >= 500:
         return ApiUnavailable(f"the API server answered {status} to {method} {path}: {said}")
     if status == 403:
