@@ -119,6 +119,11 @@ def _rate(source: WebhookSource, name: str, by: str = "") -> str:
     return f"sum{by and f' by ({by})'}(rate({series(source, name)}[{_RANGE}]))"
 
 
+def _seen(source: WebhookSource, name: str, by: str) -> str:
+    """Only what happens: a part tells all its causes from the start, and twenty lines at 0 hide the one that is not."""
+    return f"{_rate(source, name, by)} > 0"
+
+
 def _quantile(source: WebhookSource, name: str, share: float) -> str:
     return f"histogram_quantile({share:g}, {_rate(source, f'{name}_bucket', 'le')})"
 
@@ -153,7 +158,7 @@ def _received(source: WebhookSource) -> list[Panel]:
             "Requests, by answer",
             "What senders were told. 2xx: it is safe. 5xx: the fault is ours, and the provider is to send again.",
             "reqps",
-            {"2xx": _rate(source, accepted), "{{status}}": _rate(source, refused, "status")},
+            {"2xx": _rate(source, accepted), "{{status}}": _seen(source, refused, "status")},
             ("ForebayIngestFailing", "ForebayIngestUnavailable"),
             stacked=True,
         ),
@@ -169,7 +174,7 @@ def _received(source: WebhookSource) -> list[Panel]:
             "Refused, by cause",
             "Why requests got anything but 2xx. What the causes mean is in the runbooks.",
             "reqps",
-            {"{{cause}}": _rate(source, refused, "cause")},
+            {"{{cause}}": _seen(source, refused, "cause")},
             ("ForebayWebhooksRefused", "ForebayLimitsExceeded"),
             stacked=True,
         ),
@@ -211,7 +216,7 @@ def _delivered(source: WebhookSource) -> list[Panel]:
             "Attempts, by outcome",
             "Deliveries that ended, by what the destination made of them. All but delivered is tried again or given up.",
             "ops",
-            {"{{outcome}}": _rate(source, "forebay_delivery_attempts_total", "outcome")},
+            {"{{outcome}}": _seen(source, "forebay_delivery_attempts_total", "outcome")},
             stacked=True,
         ),
         Panel(
@@ -249,7 +254,7 @@ def _given_up(source: WebhookSource) -> list[Panel]:
             "Given up, by reason",
             "Webhooks that became dead letters. exhausted and expired: the destination failed for longer than spec.retry allows.",
             "short",
-            {"{{reason}}": f"sum by (reason)(increase({dead}[{_RANGE}]))"},
+            {"{{reason}}": f"sum by (reason)(increase({dead}[{_RANGE}])) > 0"},
             ("ForebayRetriesExhausted",),
             stacked=True,
         ),
@@ -293,7 +298,7 @@ def _broker(source: WebhookSource) -> list[Panel]:
             "Each such webhook comes again. All of it is 0 on a good day.",
             "ops",
             {
-                "{{cause}}": _rate(source, "forebay_settle_failures_total", "cause"),
+                "{{cause}}": _seen(source, "forebay_settle_failures_total", "cause"),
                 "Forebay": _rate(source, "forebay_worker_faults_total"),
             },
             ("ForebayBrokerUnreachable",),
