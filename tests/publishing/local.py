@@ -37,10 +37,10 @@ class LocalPublisher(Publisher):
     # What a broker says, on the present connection unless it is on another.
 
     def confirms(self, tag: int, *, multiple: bool = False, of: object = None) -> None:
-        self._on_confirm(of or self.link.connection, Frame(spec.Basic.Ack(tag, multiple)))
+        self._on_confirm(of or self.link.connection, Outcome.CONFIRMED, tag, multiple)
 
     def refuses(self, tag: int, *, multiple: bool = False, of: object = None) -> None:
-        self._on_confirm(of or self.link.connection, Frame(spec.Basic.Nack(tag, multiple)))
+        self._on_nack(of or self.link.connection, Frame(spec.Basic.Nack(tag, multiple)))
 
     def returns(self, message_id: str, *, of: object = None) -> None:
         properties = spec.BasicProperties(message_id=message_id)

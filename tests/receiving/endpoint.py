@@ -110,8 +110,8 @@ def _write(root: Path, secret: bytes, content: IngestSettings) -> None:
 async def _end(ingest: Ingest, work: "asyncio.Future[None]") -> None:
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
-    assert ingest._server is not None
-    ingest._server.close()
+    for server in ingest._servers:
+        server.close()
     for one in list(ingest.connections):
         if one._transport is not None:
             one._transport.abort()

@@ -406,7 +406,7 @@ async def test_a_connection_whose_answer_came_during_the_drain_is_not_left_open(
         await client.send(CHUNKED[:40])
         await eventually(so(lambda: it.ingest.reading_bytes), every_s=0.002)
         drain = asyncio.ensure_future(it.ingest.drain())
-        await eventually(so(lambda: not it.ingest._server.is_serving()), every_s=0.002)
+        await eventually(so(lambda: not any(server.is_serving() for server in it.ingest._servers)), every_s=0.002)
         await client.send(CHUNKED[40:])
         assert statuses(await client.rest()) == [401]
         async with asyncio.timeout(3):

@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
 
@@ -26,6 +27,9 @@ SETTINGS_FILE = "config/ingest.json"
 _TICK_S = 0.5  # the clock that sweeps deadlines and dates answers
 _SECRETS_S = 5.0  # how often mounted Secrets are looked at for a rotation
 _BACKLOG = 4096  # connections the kernel holds for us during a burst
+# Connections accepted in one turn of the loop. uvloop accepts one a turn and listener, and under load a turn answers a
+# hundred requests: of two thousand that connect at once the last would wait for all the work of the first.
+_ACCEPTS = 16
 _GRACE_S = 0.5  # after SIGTERM new connections are still served for so long: a load balancer needs a moment
 
 
@@ -40,7 +44,7 @@ class Ingest:
         self.draining = False
         self._runtime = runtime
         self._log = log
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []  # all of them on the same sockets
         self._publisher = Publisher(
             lambda: runtime.read_secret(self.settings.broker_url_file).decode(),
             name=f"forebay-ingest {self.settings.source}",
@@ -76,10 +80,14 @@ class Ingest:
         loop = asyncio.get_running_loop()
         host, port = split_address(self._runtime.listen)
         try:
-            self._server = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=_BACKLOG)
+            server = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=_BACKLOG)
         except OSError as error:
             raise SpecError(f"can not listen on {self._runtime.listen} (FOREBAY_LISTEN): {error.strerror}") from error
-        return {"http": shown_address(self._server)}
+        self._servers = [server]
+        for listener in _duplicates(server, _ACCEPTS - 1):
+            again = await loop.create_server(lambda: Connection(self, loop), sock=listener, backlog=_BACKLOG)
+            self._servers.append(again)
+        return {"http": shown_address(server)}
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -103,10 +111,10 @@ class Ingest:
 
     async def _stop_listening(self) -> None:
         """Close the listener when nobody waits in its queue: the kernel resets whom nobody has accepted."""
-        assert self._server is not None
         loop = asyncio.get_running_loop()
-        queues = [socket.socket(fileno=os.dup(listener.fileno())) for listener in self._server.sockets]
-        self._server.close()
+        queues = list(_duplicates(self._servers[0]))
+        for server in self._servers:
+            server.close()
         for queue in queues:
             with contextlib.closing(queue), contextlib.suppress(BlockingIOError):
                 queue.setblocking(False)
@@ -144,6 +152,12 @@ class Ingest:
     def _verifier(self, secrets: tuple[bytes, ...]) -> Verifier:
         verification = self.settings.verification
         return Verifier(scheme_of(verification), secrets, verification.tolerance_s)
+
+
+def _duplicates(server: asyncio.Server, times: int = 1) -> Iterator[socket.socket]:
+    """The sockets a server listens on, under numbers of their own."""
+    for listener in server.sockets * times:
+        yield socket.socket(fileno=os.dup(listener.fileno()))
 
 
 def _measures(ingest: Ingest, publisher: Publisher) -> Measures:

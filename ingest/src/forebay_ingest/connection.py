@@ -41,7 +41,9 @@ class _State(enum.Enum):
     CLOSING = enum.auto()  # the last answer is written
 
 
-_READING = (_State.IDLE, _State.HEAD, _State.BODY)
+# By names of the module's: Python 3.11 takes 80 ns to find a member in its enumeration, and a webhook asks ten times.
+_IDLE, _HEAD, _BODY, _WAITING, _TURN, _CLOSING = _State
+_READING = (_IDLE, _HEAD, _BODY)
 
 # Bytes of a request's target at most.
 _MAX_TARGET = 16 * 1024
@@ -70,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._parser: HttpRequestParser | None = None
         self._transport: asyncio.Transport | None = None
         self._client = b""
-        self._state = _State.IDLE
+        self._state = _IDLE
         self._head: Any = None  # aiohttp's RawRequestMessage
         self._body: Any = EMPTY_PAYLOAD  # aiohttp's StreamReader
         self._collected = bytearray()  # of a body that comes in parts
@@ -117,7 +119,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._state in _READING and len(data) <= _SLICE:
             self._feed(data)
-        elif self._state is _State.CLOSING:
+        elif self._state is _CLOSING:
             self._swallow(len(data))
         else:
             self._listener.reading_bytes += len(data)
@@ -127,15 +129,17 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A sender may close its side and still wait for the answers of what it has sent whole."""
         self._half_closed = True
-        return self._state in (_State.WAITING, _State.TURN)
+        return self._state in (_WAITING, _TURN)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why it went changes nothing
         self._listener.connections.discard(self)
         self._release()
         self._drop_backlog()
-        if self._state is _State.WAITING:
+        if self._state is _WAITING:
             self._listener.receiver.hung_up()
-        self._transport = None
+        self._transport = self._parser = (
+            None  # which refer to this connection: only the garbage collector would find them
+        )
 
     def pause_writing(self) -> None:
         """Somebody sends and does not read: nothing more is read or answered until they do."""
@@ -144,7 +148,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._choked = False
-        if self._state is _State.TURN:
+        if self._state is _TURN:
             self._loop.call_soon(self._continue)
         else:
             self._resume()
@@ -162,11 +166,11 @@ class Connection(asyncio.Protocol):
     @property
     def timed(self) -> bool:
         """Whether the deadline counts now; the broker's confirm has a clock of its own."""
-        return self._state is not _State.WAITING
+        return self._state is not _WAITING
 
     def expired(self) -> None:
         """The deadline has passed."""
-        if self._state in (_State.HEAD, _State.BODY):
+        if self._state in (_HEAD, _BODY):
             self._refuse(answers.SLOW)
         elif self._transport is not None:
             self._transport.abort()
@@ -174,15 +178,15 @@ class Connection(asyncio.Protocol):
     def end_when_idle(self) -> None:
         """The process is ending: go now if nothing is under way, else after the answer."""
         self._keep_alive = False
-        if self._state is _State.IDLE and self._transport is not None:
+        if self._state is _IDLE and self._transport is not None:
             self._transport.close()
 
     # ---------------------------------------------------------------------------------------------------- the request
 
     def _feed(self, data: bytes) -> None:
         size = len(data)
-        if self._state is _State.IDLE:
-            self._state = _State.HEAD
+        if self._state is _IDLE:
+            self._state = _HEAD
             self.deadline = self._loop.time() + self._listener.limits.headers_s
             end = data.find(b"\r\n\r\n") if self._clean else -1
             self._behind = size - end - 4 if end >= 0 else -1
@@ -202,9 +206,9 @@ class Connection(asyncio.Protocol):
             return
         if messages:
             self._begin(*messages[0], size=len(data), upgraded=upgraded)
-        elif self._state is _State.BODY:
+        elif self._state is _BODY:
             self._continue_body(len(data))
-        elif self._state is _State.HEAD:
+        elif self._state is _HEAD:
             self._hold(len(data))
             if self._held > self._listener.limits.header_bytes:
                 self._refuse(answers.HEADERS_TOO_LARGE)
@@ -230,7 +234,7 @@ class Connection(asyncio.Protocol):
             self._complete(body.read_nowait())
         else:
             self._invite(head)
-            self._state = _State.BODY
+            self._state = _BODY
             self.deadline = self._loop.time() + limits.body_s
             self._continue_body(size)
 
@@ -264,12 +268,12 @@ class Connection(asyncio.Protocol):
         if len(body) > self._listener.limits.body_bytes:
             self._refuse(answers.TOO_LARGE)
             return
-        self._state = _State.WAITING
+        self._state = _WAITING
         try:
             self._listener.receiver.receive(self._head, body, self._block, self._client, self._answer)
         except Exception as error:  # noqa: BLE001  # one webhook that can not be handled ends nothing but its connection
             self._loop.call_exception_handler({"message": "a webhook could not be handled", "exception": error})
-            if self._state is _State.WAITING:
+            if self._state is _WAITING:
                 self._refuse(answers.UNHANDLED)
 
     # ----------------------------------------------------------------------------------------------------- the answer
@@ -288,7 +292,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, refusal: Refusal) -> None:
         listener, head = self._listener, self._head
         listener.receiver.refused(refusal, self._client)
-        unread = self._state is not _State.WAITING and not self._body.is_eof()
+        unread = self._state is not _WAITING and not self._body.is_eof()
         ends = head is None or not self._keep_alive or listener.draining or head.version != HttpVersion11
         close = refusal.close or unread or ends
         self._release()
@@ -308,22 +312,22 @@ class Connection(asyncio.Protocol):
         assert self._parser is not None
         self._parser.message_consumed()
         if alone and not (self._backlog or self._half_closed or self._choked):
-            self._state = _State.IDLE
+            self._state = _IDLE
             return
-        self._state = _State.TURN
+        self._state = _TURN
         if not self._choked:
             # Not at once: a thousand pipelined refusals would be a thousand calls deep.
             self._loop.call_soon(self._continue)
 
     def _continue(self) -> None:
         """Take up what came behind the last request."""
-        if self._state is not _State.TURN or self._choked or self._transport is None:
+        if self._state is not _TURN or self._choked or self._transport is None:
             return
-        self._state = _State.IDLE
+        self._state = _IDLE
         self._clean, self._behind = False, -1
         self._parse(b"")
         self._pump()
-        ended = _READING if self._half_closed else () if self._keep_alive else (_State.IDLE,)
+        ended = _READING if self._half_closed else () if self._keep_alive else (_IDLE,)
         if self._state in ended:
             self._transport.close()
 
@@ -331,7 +335,7 @@ class Connection(asyncio.Protocol):
         """Say nothing more. The sender gets a moment to read the answer before the socket goes."""
         transport = self._transport
         assert transport is not None
-        self._state = _State.CLOSING
+        self._state = _CLOSING
         self.deadline = self._loop.time() + _LINGER_S
         self._drop_backlog()
         if self._half_closed:

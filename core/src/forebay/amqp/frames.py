@@ -13,7 +13,7 @@ _FRAME = struct.Struct(">BHI")
 _INT64 = struct.Struct(">cq")
 _ACK = struct.Struct(">BHIHHQBB")
 
-_BASIC = 60
+_BASIC, _ACK_METHOD = 60, 80
 _PUBLISH = struct.Struct(">HHH").pack(_BASIC, 40, 0)
 _MANDATORY = b"\x01"
 
@@ -28,6 +28,8 @@ _PERSISTENT = b"\x02"
 CHANNEL = 1  # the one channel of a link
 MAX_SHORT = 255  # bytes of a short string
 FRAME_OVERHEAD = 8
+# What every `basic.ack` begins with; then come the delivery tag and whether it stands for all up to it.
+ACK_BEGINS = struct.pack(">BHIHH", _METHOD, CHANNEL, 13, _BASIC, _ACK_METHOD)
 
 
 class OversizedError(ValueError):
@@ -126,4 +128,4 @@ def _body_frames(body: bytes, size: int) -> list[bytes]:
 
 def ack_frame(delivery_tag: int, *, multiple: bool = False) -> bytes:
     """`basic.ack` of one delivery, or of all up to it."""
-    return _ACK.pack(_METHOD, CHANNEL, 13, _BASIC, 80, delivery_tag, multiple, 0xCE)
+    return _ACK.pack(_METHOD, CHANNEL, 13, _BASIC, _ACK_METHOD, delivery_tag, multiple, 0xCE)

@@ -16,9 +16,9 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 from pika.data import encode_value
 from pika.exceptions import UnsupportedAMQPFieldException
-from pika.spec import Basic
 
 from forebay.amqp import frames
+from forebay.amqp.confirms import ConfirmReader
 from forebay.amqp.link import Link, resolve
 from forebay.amqp.writer import FrameWriter
 from forebay.envelope import AmqpMessage
@@ -151,7 +151,7 @@ class Publisher:
     def on_up(self, connection: AsyncioConnection, channel: Channel) -> None:
         # Each callback knows its connection: a confirm of a former one would be taken for one of the same number here.
         channel.add_on_return_callback(partial(self._on_return, connection))
-        channel.confirm_delivery(partial(self._on_confirm, connection), callback=lambda _: self._open(connection))
+        channel.confirm_delivery(partial(self._on_nack, connection), callback=lambda _: self._open(connection))
 
     def on_down(self, reason: str) -> None:  # noqa: ARG002  # the link keeps the reason
         self._writer = None
@@ -167,6 +167,7 @@ class Publisher:
         self._next_tag = 1
         self.frame_max = connection.params.frame_max or self.frame_max
         self._writer = FrameWriter(connection)
+        ConfirmReader(connection, partial(self._on_confirm, connection, Outcome.CONFIRMED))
 
     def _stale(self, connection: AsyncioConnection) -> bool:
         return connection is not self.link.connection
@@ -179,15 +180,15 @@ class Publisher:
         if not self._stale(connection):
             self._returned[str(properties.message_id).encode()] = self._next_tag
 
-    def _on_confirm(self, connection: AsyncioConnection, frame: Any) -> None:
+    def _on_nack(self, connection: AsyncioConnection, frame: Any) -> None:
+        self._on_confirm(connection, Outcome.REFUSED, frame.method.delivery_tag, frame.method.multiple)
+
+    def _on_confirm(self, connection: AsyncioConnection, outcome: Outcome, last: int, multiple: int) -> None:
         if self._stale(connection):
             return
-        method = frame.method
-        outcome = Outcome.CONFIRMED if isinstance(method, Basic.Ack) else Outcome.REFUSED
-        if not method.multiple:
-            self._finish(method.delivery_tag, outcome)
+        if not multiple:
+            self._finish(last, outcome)
             return
-        last = method.delivery_tag
         covered = []
         for tag in self._pending:  # in the order of publishing, so the first one beyond ends it
             if tag > last:

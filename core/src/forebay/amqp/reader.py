@@ -17,15 +17,15 @@ import pika.exceptions
 import pika.frame
 from pika.adapters.asyncio_connection import AsyncioConnection
 
+from forebay.amqp.frames import FRAME_OVERHEAD
 from forebay.amqp.writer import check_pika
 
 # Bytes to read from the socket at once; pika's own 4 KiB hold two webhooks.
 RECEIVE = 32 * 1024
 
 _METHOD, _HEADER, _BODY, _END = 1, 2, 3, 0xCE
-_FRAME = struct.Struct(">BHI").unpack_from
 _CONTENT = struct.Struct(">HHQH").unpack_from  # class, weight, body size, property flags
-_UINT32 = struct.Struct(">I").unpack_from
+_UINT32 = _LENGTH = struct.Struct(">I").unpack_from
 _INT32 = struct.Struct(">i").unpack_from
 _INT64 = struct.Struct(">q").unpack_from
 _TAG = struct.Struct(">QB").unpack_from  # delivery tag, redelivered
@@ -65,31 +65,20 @@ class FrameReader:
     """Takes the place of pika's frame loop on one connection, whose one channel consumes."""
 
     def __init__(self, connection: AsyncioConnection, on_delivery: Callable[[Delivery], None]) -> None:
-        check_pika()
-        inside: Any = connection  # below pika's public face; see check_pika
-        self._connection = inside
+        self._connection: Any = connection
         self._on_delivery = on_delivery
-        self._rest: bytes = inside._frame_buffer  # noqa: SLF001
+        self._rest = take_over(connection, self.feed)
         self._open: Delivery | None = None  # its content is still coming
         self._parts: list[bytes] = []
         self._missing = 0  # bytes of its body
-        inside._frame_buffer = b""  # noqa: SLF001
-        inside._on_data_available = self.feed  # noqa: SLF001
-        inside._transport._MAX_RECV_BYTES = RECEIVE  # noqa: SLF001
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the socket."""
         buffer = self._rest + data if self._rest else data
         self._connection.bytes_received += len(data)  # pika's heartbeats watch it
         offset, size = 0, len(buffer)
-        while size - offset >= 8:
-            kind, _, length = _FRAME(buffer, offset)
-            end = offset + length + 8
-            if end > size:
-                break
-            if buffer[end - 1] != _END:
-                raise pika.exceptions.InvalidFrameError("Invalid FRAME_END marker")
-            self._frame(kind, buffer, offset, end)
+        while end := end_of_frame(buffer, offset, size):
+            self._frame(buffer[offset], buffer, offset, end)
             offset = end
         self._rest = buffer[offset:]
 
@@ -98,7 +87,7 @@ class FrameReader:
         if kind == _METHOD and buffer[begin : begin + 4] == _DELIVER:
             self._open = _begun(buffer, begin + 4)
         elif self._open is None or kind not in (_HEADER, _BODY):
-            self._hand_to_pika(buffer[start:end])
+            hand_to_pika(self._connection, buffer[start:end])
         elif kind == _HEADER:
             self._missing = _described(self._open, buffer, begin)
             self._parts = []
@@ -116,9 +105,34 @@ class FrameReader:
         delivery.body = parts[0] if len(parts) == 1 else b"".join(parts)
         self._on_delivery(delivery)
 
-    def _hand_to_pika(self, frame: bytes) -> None:
-        if not self._connection.is_closed:
-            self._connection._process_frame(pika.frame.decode_frame(frame)[1])  # noqa: SLF001
+
+def take_over(connection: AsyncioConnection, feed: Callable[[bytes], None]) -> bytes:
+    """Let `feed` read what comes on a connection, in place of pika. Returns the bytes that pika had not read yet."""
+    check_pika()
+    inside: Any = connection  # below pika's public face; see check_pika
+    unread: bytes = inside._frame_buffer  # noqa: SLF001
+    inside._frame_buffer = b""  # noqa: SLF001
+    inside._on_data_available = feed  # noqa: SLF001
+    inside._transport._MAX_RECV_BYTES = RECEIVE  # noqa: SLF001
+    return unread
+
+
+def end_of_frame(buffer: bytes, offset: int, size: int) -> int:
+    """Where the frame at `offset` of `size` bytes ends, 0 if it is not complete yet."""
+    if size - offset < FRAME_OVERHEAD:
+        return 0
+    end = offset + int(_LENGTH(buffer, offset + 3)[0]) + FRAME_OVERHEAD
+    if end > size:
+        return 0
+    if buffer[end - 1] != _END:
+        raise pika.exceptions.InvalidFrameError("Invalid FRAME_END marker")
+    return end
+
+
+def hand_to_pika(connection: Any, frame: bytes) -> None:
+    """Let pika have a frame that is not ours to read."""
+    if not connection.is_closed:
+        connection._process_frame(pika.frame.decode_frame(frame)[1])  # noqa: SLF001
 
 
 def _begun(buffer: bytes, offset: int) -> Delivery:
