@@ -103,6 +103,11 @@ class ControlPlane:
         """The administrator's."""
         return self.folder / "admin.kubeconfig"
 
+    @property
+    def network(self) -> Path:
+        """The socket at which the API server asks for its way to pods and kubelets, by HTTP's CONNECT."""
+        return self.folder / "network.sock"
+
     def start(self) -> None:
         """Start all parts; return when the API server is ready."""
         self._lay_out()
@@ -179,6 +184,7 @@ class ControlPlane:
             "--service-cluster-ip-range=10.0.0.0/16",
             "--allow-privileged",
             "--profiling=false",
+            f"--egress-selector-config-file={self.folder}/network.json",
         ]
 
     def _controllers(self) -> list[str]:
@@ -199,6 +205,10 @@ class ControlPlane:
     def _lay_out(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder / "tokens.csv").write_text(f'{self.token},{ADMIN},{ADMIN},"system:masters"\n')
+        transport = {"uds": {"udsName": str(self.network)}}
+        way = {"name": "cluster", "connection": {"proxyProtocol": "HTTPConnect", "transport": transport}}
+        egress = {"apiVersion": "apiserver.k8s.io/v1beta1", "kind": "EgressSelectorConfiguration"}
+        (self.folder / "network.json").write_text(json.dumps({**egress, "egressSelections": [way]}))
         keys = self.folder / "service-accounts.key"
         if not keys.exists():
             _openssl("genrsa", "-out", str(keys), "2048")

@@ -1,6 +1,7 @@
 """A source's whole world for the operator's tests: namespace, broker, Secrets, a node, the operator."""
 
 import contextlib
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,15 +14,20 @@ from tools.build import BuildError, built
 from tests.support.apiserver import Api, ControlPlane, OperatorProcess, namespace, operator
 from tests.support.brokers import VirtualHost
 from tests.support.helm import Helm
-from tests.support.node import NODE, LocalNode, SourcePods, local_node
+from tests.support.kubectl import Person, somebody
+from tests.support.network import pod_network
+from tests.support.node import KUBELET_PORT, NODE, NODE_ADDRESS, LocalNode, SourcePods, local_node
 
 
 @pytest.fixture(scope="session")
 def node_object(control_plane: ControlPlane) -> None:
     """What pods are bound to."""
-    control_plane.kubectl(
-        "create", "-f", "-", stdin=f'{{"apiVersion": "v1", "kind": "Node", "metadata": {{"name": "{NODE}"}}}}'
-    )
+    status = {
+        "addresses": [{"type": "InternalIP", "address": NODE_ADDRESS}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
+    }
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}, "status": status}
+    control_plane.kubectl("create", "-f", "-", stdin=json.dumps(node))
 
 
 @pytest.fixture
@@ -125,3 +131,16 @@ async def node(node_object: None, place: Api, tmp_path: Path) -> AsyncIterator[L
     """Something that runs the pods."""
     async with local_node(place, SourcePods(place, tmp_path / "node")) as node:
         yield node
+
+
+@pytest.fixture
+async def network(control_plane: ControlPlane, node: LocalNode) -> AsyncIterator[None]:
+    """The API server's way to the node's pods and their logs."""
+    async with pod_network(control_plane, node):
+        yield
+
+
+@pytest.fixture
+def person(control_plane: ControlPlane, place: Api, running: OperatorProcess, tmp_path: Path) -> Person:
+    """Somebody with Kubernetes' role `edit` in this namespace, to which the chart adds Forebay's own resource."""
+    return somebody(control_plane, place, tmp_path, "edit")

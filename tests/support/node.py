@@ -18,6 +18,7 @@ from forebay_cli.local.replica import Replica
 from tests.support.apiserver import Answer, Api, Object
 
 NODE = "this-machine"
+NODE_ADDRESS, KUBELET_PORT = "10.244.255.254", 10250
 _POLL_S = 0.1
 
 # From a pod to how it is started; None: something that it mounts is not there yet.
@@ -29,7 +30,9 @@ class Running:
     """A pod that runs here."""
 
     replica: Replica
+    name: str
     labels: dict[str, str]
+    address: str  # that the API server knows it by; nobody answers there but on the node's own network
     ready: bool = False  # as the API server knows it
     ending: "asyncio.Task[None] | None" = None
 
@@ -42,6 +45,7 @@ class LocalNode:
     prepare: Prepare
     running: dict[str, Running] = field(default_factory=dict)  # by uid
     once: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)  # those that run to their end, by uid
+    begun: int = 0
 
     def of(self, component: str) -> list[Replica]:
         """The processes of a component that are not being ended."""
@@ -79,7 +83,9 @@ class LocalNode:
         if pod["spec"].get("restartPolicy") == "Never":
             self.once[uid] = asyncio.create_task(self._to_its_end(name, how))
         else:
-            self.running[uid] = Running(Replica(how), pod["metadata"].get("labels", {}))
+            self.begun += 1
+            address = f"10.244.{self.begun // 250}.{self.begun % 250 + 1}"
+            self.running[uid] = Running(Replica(how), name, pod["metadata"].get("labels", {}), address)
             self.running[uid].replica.start()
 
     async def _follow(self, pod: Object, one: Running) -> None:
@@ -89,7 +95,7 @@ class LocalNode:
                 one.ending = asyncio.create_task(self._end(name, uid, one))
         elif one.ready != one.replica.ready:
             one.ready = one.replica.ready
-            await self.api.patch("Pod", name, {"status": _status(one.ready)}, sub="status")
+            await self.api.patch("Pod", name, {"status": _status(one)}, sub="status")
 
     async def _end(self, name: str, uid: str, one: Running) -> None:
         await one.replica.stop()
@@ -149,11 +155,12 @@ def _as_pod(pod: Object) -> Pod:
     return pods([{"kind": "Deployment", "metadata": {"name": name}, "spec": {"replicas": 1, "template": template}}])[0]
 
 
-def _status(ready: bool) -> Object:
-    said = "True" if ready else "False"
+def _status(one: Running) -> Object:
+    said = "True" if one.ready else "False"
     return {
         "phase": "Running",
-        "podIP": "127.0.0.1",
+        "podIP": one.address,
+        "podIPs": [{"ip": one.address}],
         "conditions": [{"type": kind, "status": said} for kind in ("Ready", "ContainersReady")],
     }
 

@@ -5,28 +5,22 @@ it has said nothing else for longer than that, after the last pod that could tak
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from forebay.errors import ForebayError, Rejected, Unavailable
 from forebay.topology import TIERS, tier_queue
+from forebay_cli.cluster import operators
 from forebay_cli.cluster.api import DEPLOYMENTS, Api, Object
+from forebay_cli.cluster.examination import broker_of
 from forebay_cli.cluster.sources import find
-from forebay_cli.target import Target
+from forebay_cli.where import Cluster
 from forebay_operator.desired.metadata import SOURCE_LABEL
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from forebay.amqp.publisher import Publisher
 
 CALM_S = 30.0
 _LOOK_S = 2.0
-_TIERS_S = 15.0
 
 Step = Literal["closing", "emptying", "settling", "drained"]
 
@@ -129,32 +123,12 @@ async def _deployments(api: Api, source: Object) -> list[Object] | None:
         return None  # then the operator's word has to do
 
 
-async def retries(place: Target) -> int:
-    """How many webhooks wait in the delay tiers, of all sources of the virtual host. Raises Unavailable."""
-    from forebay.amqp.depths import Depths  # noqa: PLC0415  # brings pika, which only this needs
-    from forebay.amqp.publisher import Publisher  # noqa: PLC0415  # as above
-    from forebay_cli.dead.reader import connected  # noqa: PLC0415  # as above
+async def retries(api: Api, cluster: Cluster, source: Object) -> int:
+    """How many webhooks wait in the delay tiers, of all sources of the virtual host.
 
-    publisher = Publisher(lambda: place.url, name="forebay drain")
-    queues = [tier_queue(tier) for tier in TIERS]
-    depths = Depths(publisher.link, queues)
-    async with _running(publisher), asyncio.timeout(_TIERS_S):
-        await connected(publisher.link)
-        asking = asyncio.create_task(depths.run())
-        try:
-            while any(math.isnan(depths.of(queue)) for queue in queues):  # noqa: ASYNC110  # it tells nobody what it has heard
-                await asyncio.sleep(0.05)
-            return int(sum(depths.of(queue) for queue in queues))
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _running(publisher: "Publisher") -> "AsyncIterator[None]":
-    work = asyncio.create_task(publisher.run())
-    try:
-        yield
-    finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+    The workers' login may not look at them (RabbitMQ 4.3 refuses it), so it takes the operator's. Raises Forbidden, Rejected or Unseen.
+    """
+    async with broker_of(api, cluster, source, await operators.seen(api)) as broker:
+        queues = await broker.management.queues(broker.place.vhost)
+    tiers = {tier_queue(tier) for tier in TIERS}
+    return sum(queue.messages for queue in queues if queue.name in tiers)

@@ -1,13 +1,15 @@
 """Gathers the facts that doctor decides on: from the API server, the broker, DNS, and the public endpoint. Changes nothing."""
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 from forebay.errors import ForebayError, Rejected, SpecError, Unavailable
@@ -104,6 +106,33 @@ async def _source(api: Api, cluster: Cluster, name: str, operators: "list[Operat
 async def _broker(
     api: Api, cluster: Cluster, source: Object, operators: "list[Operator] | ForebayError"
 ) -> BrokerFacts:
+    async with broker_of(api, cluster, source, operators) as broker:
+        management = broker.management
+        who = await management.get("whoami")
+        tags = who.get("tags", ())
+        await management.get(f"vhosts/{quote(broker.place.vhost, safe='')}")
+        return BrokerFacts(
+            secret=broker.secret,
+            address=broker.place.shown,
+            version=await management.version(),
+            tags=tuple(tags.split(",") if isinstance(tags, str) else tags),  # 3.10 has a text
+            alarms=await _alarms(management),
+        )
+
+
+class BrokerSession(NamedTuple):
+    """The management API of a source's broker, with the login of the operator."""
+
+    secret: str  # NAMESPACE/NAME that the login is in
+    place: Address
+    management: Management
+
+
+@asynccontextmanager
+async def broker_of(
+    api: Api, cluster: Cluster, source: Object, operators: "list[Operator] | ForebayError"
+) -> AsyncIterator[BrokerSession]:
+    """The broker of a source. Raises Forbidden, Rejected, or Unseen if there is no way to it from here."""
     namespace, secret = _broker_secret(source, operators)
     try:
         found = await api.get(SECRETS, secret, namespace)
@@ -118,32 +147,15 @@ async def _broker(
         raise Rejected(f"Secret {secret} in namespace {namespace}: {error}") from error
     parts = urlsplit(place.management)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    async with _near(cluster, parts.hostname or place.host, port, namespace) as (host, at_port):
+    # Not reaching it from here says nothing about the pods.
+    async with reachable(cluster, parts.hostname or place.host, port, namespace, otherwise=Unseen) as (host, at_port):
         if parts.scheme == "https" and host != parts.hostname:
             raise Unseen(
                 f"{place.management} has a certificate for a name that only the cluster knows; look from a pod"
             )
         url = parts._replace(netloc=f"{host}:{at_port}").geturl()
-        return await _ask_broker(place, url, f"{namespace}/{secret}")
-
-
-def _near(cluster: Cluster, host: str, port: int, namespace: str) -> Any:
-    """As `reachable`, where not reaching it from here says nothing about the pods."""
-    return reachable(cluster, host, port, namespace, otherwise=Unseen)
-
-
-async def _ask_broker(place: Address, url: str, secret: str) -> BrokerFacts:
-    async with Management(url, place.username, place.password, timeout_s=_PATIENCE_S) as management:
-        who = await management.get("whoami")
-        tags = who.get("tags", ())
-        await management.get(f"vhosts/{quote(place.vhost, safe='')}")
-        return BrokerFacts(
-            secret=secret,
-            address=place.shown,
-            version=await management.version(),
-            tags=tuple(tags.split(",") if isinstance(tags, str) else tags),  # 3.10 has a text
-            alarms=await _alarms(management),
-        )
+        async with Management(url, place.username, place.password, timeout_s=_PATIENCE_S) as management:
+            yield BrokerSession(f"{namespace}/{secret}", place, management)
 
 
 async def _alarms(management: Management) -> str:
@@ -185,6 +197,8 @@ async def _destination(api: Api, source: Object) -> str:
         return "is a handler, there is no host to look for"
     host = urlsplit(url).hostname or ""
     service = service_of(host, namespace)
+    if service is None and _is_address(host):
+        return f"{host} is an address, there is no name to look for"
     if service is not None:
         try:
             return await _service(api, *service)
@@ -194,6 +208,14 @@ async def _destination(api: Api, source: Object) -> str:
                     f"there is no Service {service.name} in namespace {service.namespace}; create it, or correct spec.worker.destination.url"
                 ) from None
     return await _resolved(host)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 async def _service(api: Api, namespace: str, name: str) -> str:

@@ -40,7 +40,7 @@ async def look(api: Api, name: str) -> Look:
     deployments, hpas, scaled, metrics = await asyncio.gather(
         _or_note(unseen, "Deployments", api.list(DEPLOYMENTS, namespace, selector=selector), []),
         _or_note(unseen, "autoscalers", api.list(HPAS, namespace, selector=selector), []),
-        _or_note(unseen, "autoscalers", _if_served(api.list(SCALED_OBJECTS, namespace, selector=selector)), []),
+        _or_note(unseen, "autoscalers", _scaled_objects(api, namespace, selector), []),
         _or_note(unseen, "what the pods count", _count(api, namespace, selector, unseen), None),
     )
     return Look(
@@ -60,12 +60,13 @@ async def _or_note(unseen: list[str], what: str, reading: Awaitable[T], otherwis
         return otherwise
 
 
-async def _if_served(reading: Awaitable[list[Object]]) -> list[Object]:
-    """Nothing where the cluster does not have the kind."""
+async def _scaled_objects(api: Api, namespace: str, selector: str) -> list[Object]:
+    """None where the cluster has no KEDA: everybody may ask for that, and is refused the list before it is missed."""
     try:
-        return await reading
+        await api.read(f"/apis/{SCALED_OBJECTS.api_version}")
     except NotFound:
         return []
+    return await api.list(SCALED_OBJECTS, namespace, selector=selector)
 
 
 async def _count(api: Api, namespace: str, selector: str, unseen: list[str]) -> Metrics | None:

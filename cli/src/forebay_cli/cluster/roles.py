@@ -1,7 +1,7 @@
 """Which right a refused request lacks, and which ClusterRole gives it. Pure.
 
 `view`, `edit` and `admin` are Kubernetes' own roles for people; the chart adds Forebay's resource to them (charts/forebay,
-rbac.aggregate), as ClusterRoles forebay-view and forebay-edit.
+rbac.aggregate).
 """
 
 import re
@@ -15,6 +15,7 @@ _USER = re.compile(r'User "([^"]+)"')
 
 # Of a namespace's resources the right to which Kubernetes' role `view` does not hold.
 _FOR_EDITORS = frozenset({"secrets", "pods/proxy", "pods/portforward"})
+_OF_OTHERS = frozenset({"keda.sh"})  # whose own charts say who may see them
 
 
 class Right(NamedTuple):
@@ -35,11 +36,9 @@ class Right(NamedTuple):
 
     @property
     def role(self) -> str | None:
-        """The ClusterRole for people that gives it; None: only an administrator of the cluster has it."""
-        if self.resource == "customresourcedefinitions":
+        """The ClusterRole for people that gives it; None: it depends on what the administrator of the cluster lets people do."""
+        if self.resource == "customresourcedefinitions" or self.group in _OF_OTHERS:
             return None
-        if self.group == "forebay.dev":
-            return "forebay-view" if self.verb in ("get", "list", "watch") else "forebay-edit"
         return "edit" if self.resource in _FOR_EDITORS or self.verb not in ("get", "list", "watch") else "view"
 
 

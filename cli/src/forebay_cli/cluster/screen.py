@@ -120,7 +120,7 @@ def _facts(now: Standing) -> Iterator[tuple[str, str]]:
     if now.refused:
         yield "refused", listed(now.refused)
     if now.dead_reasons:
-        yield "died of", listed(now.dead_reasons)
+        yield "died of", f"{listed(now.dead_reasons)}, since the pods started"
     for child in now.children:
         yield "pods", f"{child.name} {child.ready} of {child.wanted} ready{f', {child.scaler}' if child.scaler else ''}"
     for missing in now.unseen:

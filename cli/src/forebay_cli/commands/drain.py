@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -9,6 +10,9 @@ from rich.console import Console
 from forebay.errors import ForebayError
 from forebay_cli import options
 from forebay_cli.where import KUBECTL, Cluster
+
+if TYPE_CHECKING:
+    from forebay_cli.cluster.api import Api, Object
 
 
 @click.command(
@@ -43,25 +47,22 @@ async def _drain(cluster: Cluster, name: str, timeout_s: int | None) -> None:
         click.echo(f"{key}: {MEANING['Ingest']}")
         tell = _teller()
         end = await draining.wait(api, key, tell, timeout_s)
-    click.echo(f"{key}: its queues are empty")
+        click.echo(f"{key}: its queues are empty")
+        click.echo(await _retries(api, cluster, source))
     place = " ".join((metadata["name"], "-n", metadata["namespace"], *cluster.flags))
-    click.echo(await _retries(cluster, key))
     if end.dead:
         click.echo(f"{end.dead:,} dead letters stay: {KUBECTL} dlq list {place}")
     click.echo(f"next: kubectl delete whs {place}, or {KUBECTL} resume {place}")
 
 
-async def _retries(cluster: Cluster, key: str) -> str:
+async def _retries(api: "Api", cluster: Cluster, source: "Object") -> str:
     """What lies in the delay tiers, as far as it can be seen: it belongs to whoever comes back for it."""
     from forebay_cli.cluster.draining import retries  # noqa: PLC0415  # as above
-    from forebay_cli.placing import on_cluster  # noqa: PLC0415  # as above
 
     try:
-        async with on_cluster(cluster, key) as place:
-            count = await retries(place)
-    except (ForebayError, TimeoutError) as error:
-        said = str(error) or "the broker does not answer"
-        return f"whether some wait to be tried again can not be seen: {said}"
+        count = await retries(api, cluster, source)
+    except ForebayError as error:
+        return f"whether some wait to be tried again can not be seen: {error}"
     if not count:
         return "none waits to be tried again"
     return (
