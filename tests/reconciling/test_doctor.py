@@ -3,6 +3,7 @@
 import ssl
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from forebay.errors import Unavailable
 from forebay_cli.cluster.api import NotFound
 from forebay_cli.cluster.checks import Facts, lines
+from forebay_cli.cluster.operators import Operator
 from tests.reconciling.sources import source
 from tests.support.apiserver import Api, ControlPlane, Object
 from tests.support.brokers import VirtualHost
@@ -34,7 +36,14 @@ async def _said(doctor: Person, about: str, level: str, containing: str = "") ->
     return found[0]["text"]
 
 
-async def test_the_operator_is_missed_unready_idle_and_fine(doctor: Person, place: Api) -> None:
+def _facts(operators: list[Operator]) -> Facts:
+    return Facts(
+        server="https://here", version="v1", crd=NotFound("no"), served=True, rights={}, operators=operators, apis=frozenset(),
+        now=time.time(),
+    )  # fmt: skip
+
+
+async def test_an_operator_without_a_pod_is_told(doctor: Person, place: Api) -> None:
     await place.apply(source())
     labels = {"app.kubernetes.io/name": "forebay", "app.kubernetes.io/component": "operator"}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "operator", "image": "forebay"}]}}
@@ -44,12 +53,17 @@ async def test_the_operator_is_missed_unready_idle_and_fine(doctor: Person, plac
     assert f"has no ready pod; see kubectl describe pods -n {place.namespace}" in await _said(
         doctor, "operator", "fail", here
     )
-    # Nobody runs a pod here: what a controller would say of one.
-    await place.patch("Deployment", "forebay", {"status": {"replicas": 1, "readyReplicas": 1}}, sub="status")
-    lease: Object = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "forebay"}}
-    await place.apply({**lease, "spec": {"holderIdentity": "a", "renewTime": "2026-01-01T00:00:00.000000Z"}})
-    await place.patch("Deployment", "forebay", {"status": {"replicas": 1, "readyReplicas": 1}}, sub="status")
-    assert "so nobody acts; see kubectl logs" in await _said(doctor, "operator", "fail", here)
+
+
+def test_an_operator_whose_lease_is_old_acts_no_more() -> None:
+    deployment: Object = {"metadata": {"name": "forebay", "namespace": "home"}, "status": {"readyReplicas": 2}}
+    lease: Object = {"spec": {"renewTime": "2026-01-01T00:00:00Z"}}
+    idle = Operator(deployment=deployment, lease=lease)
+    acting = replace(idle, now=1767225630.0)  # half a minute later
+    said = [[line for line in lines(_facts([one])) if line.about == "operator"] for one in (idle, acting)]
+    assert said[0][0].level == "fail"
+    assert "so nobody acts; see kubectl logs -n home deployment/forebay" in said[0][0].text
+    assert said[1] == [("ok", "operator", "forebay in namespace home: 2 ready, one of them acts")]
 
 
 async def test_the_broker_its_login_and_that_of_the_workers_are_tried(
@@ -62,7 +76,7 @@ async def test_the_broker_its_login_and_that_of_the_workers_are_tried(
     await management.put(user, {"password": newest_broker.password, "tags": "monitoring"})
     assert "rabbitmqctl set_user_tags USER administrator" in await _said(doctor, "broker", "fail")
     await management.put(user, {"password": "another", "tags": "administrator"})
-    assert "Secret" in await _said(doctor, "broker", "fail")
+    assert "correct the login in Secret rabbitmq of namespace" in await _said(doctor, "broker", "fail")
     await place.secret("rabbitmq", uri="http://rabbit")
     assert "key uri is no AMQP address" in await _said(doctor, "broker", "fail")
     await place.delete("Secret", "rabbitmq")
@@ -89,16 +103,15 @@ async def test_the_destination_is_looked_for_where_pods_would_find_it(doctor: Pe
     assert await _said(doctor, "destination", "ok") == "127.0.0.1 is an address, there is no name to look for"
 
 
+def _make(key: Path, certificate: Path) -> None:
+    command = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    files = ("-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=localhost")
+    subprocess.run([*command, *files], check=True, capture_output=True)
+
+
 async def test_a_certificate_that_no_provider_takes_is_told(doctor: Person, place: Api, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", key, "-out", certificate, "-days", "1", "-subj", "/CN=localhost"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    _make(key, certificate)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     await place.apply(source())
@@ -114,10 +127,7 @@ async def test_a_certificate_that_no_provider_takes_is_told(doctor: Person, plac
 
 
 def test_a_cluster_without_forebay_is_told_how_to_get_it() -> None:
-    facts = Facts(
-        server="https://here", version="v1", crd=NotFound("no"), served=False, rights={}, operators=[], apis=frozenset(),
-        now=time.time(),
-    )  # fmt: skip
+    facts = replace(_facts([]), served=False)
     found = {line.about: line for line in lines(facts)}
     assert found["CRD"].level == "fail"
     assert "install Forebay's chart" in found["CRD"].text
@@ -126,10 +136,7 @@ def test_a_cluster_without_forebay_is_told_how_to_get_it() -> None:
 
 
 def test_operators_that_can_not_be_seen_are_no_failure() -> None:
-    facts = Facts(
-        server="https://here", version="v1", crd=NotFound("no"), served=True, rights={}, operators=Unavailable("hidden"),
-        apis=frozenset(), now=time.time(),
-    )  # fmt: skip
+    facts = replace(_facts([]), operators=Unavailable("hidden"))
     assert [(line.level, line.text) for line in lines(facts) if line.about == "operator"] == [
         ("warn", "can not be seen: hidden")
     ]

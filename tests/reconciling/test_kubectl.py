@@ -80,7 +80,9 @@ async def test_a_source_rests_wakes_and_is_drained(place: Api, node: LocalNode, 
         await place.until("github", "Ready", "True", within_s=60)
         before = node.of("worker")
         assert (await person("pause", "github")).status == 0
-        await eventually(so(lambda: (now := node.of("worker")) and not {*now} & {*before} and now[0].ready), within_s=30)
+        await eventually(
+            so(lambda: (now := node.of("worker")) and not {*now} & {*before} and now[0].ready), within_s=30
+        )
         tail = await person.start(
             "forebay", "tail", "github", "-n", place.namespace, "-o", "json", "--component", "worker"
         )
@@ -108,7 +110,9 @@ async def test_who_may_only_look_is_told_what_is_missing_and_how_to_get_it(
     control_plane: ControlPlane, place: Api, account: Path, tmp_path: Path
 ) -> None:
     await place.apply(source())
-    viewer = somebody(control_plane, place, tmp_path, f"op-{place.namespace}-forebay-view")  # of the source and of nothing else
+    viewer = somebody(
+        control_plane, place, tmp_path, f"op-{place.namespace}-forebay-view"
+    )  # of the source and of nothing else
 
     async def looks() -> bool:
         return (await viewer("status", "github")).status == 0

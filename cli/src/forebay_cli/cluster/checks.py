@@ -16,6 +16,7 @@ from forebay_operator.topology import outdated
 
 Level = Literal["ok", "warn", "fail"]
 
+ADMINISTRATOR = "administrator"  # the tag of those who may make users on a broker
 _UNSEEN_S = 60.0  # an operator that lives has said something about a source by then
 _EXPIRY_S = 14 * 86400.0
 
@@ -223,7 +224,7 @@ def _broker(broker: BrokerFacts | ForebayError) -> Line:
     if isinstance(broker, ForebayError):
         return Line(_unless_unseen(broker), "broker", str(broker))
     where = f"RabbitMQ {broker.version} at {broker.address}"
-    if "administrator" not in broker.tags:
+    if ADMINISTRATOR not in broker.tags:
         tags = ", ".join(broker.tags) or "none"
         return Line(
             "fail", "broker",
