@@ -52,6 +52,8 @@ DEFINITIONS = {
     "poisoned_edit_ratio": "the same edits while one more source's broker accepts connections and never answers; without: before and after together",
 }
 NAMESPACES = 10
+# Between samples: a series is to last longer than what the operator does now and then, such as its looks at the broker.
+_APART_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +207,10 @@ class Bench:
 
     async def _sample(self, what: str, do: Callable[[int], Awaitable[float]], times: int) -> list[float]:
         numbers = random.Random(1).sample(range(self.length.sources), times)
-        taken = [await do(number) for number in numbers]
+        taken = []
+        for number in numbers:
+            taken.append(await do(number))
+            await asyncio.sleep(_APART_S)
         say(f"{what}: p50 {statistics.median(taken):.3f} s, p95 {p95(taken):.3f} s")
         return taken
 
