@@ -20,7 +20,7 @@ demo: setup ## Run the main job once, visibly: a burst, a failing destination, a
 	@$(RUN) python -m demo
 
 test: setup-bench ## Run every test: pure, real brokers (RabbitMQ 3.10, 4.0, 4.3), real processes
-	@$(RUN) pytest $(TESTS)
+	@$(RUN) pytest --numprocesses=3 --dist=loadfile $(TESTS)
 
 lint: setup ## ruff, mypy --strict, import contracts, generated files in step
 	$(RUN) ruff check .
