@@ -27,6 +27,28 @@ BODY_BYTES = 1024
 BURST_CONNECTIONS, BURST_EACH = 2000, 5
 UNROUTABLE = 200  # posts after the queue was deleted
 PRODUCERS = 4
+UNCONFIRMED = CONNECTIONS[-1] // PRODUCERS  # of each: together as many in flight as the endpoint has
+# What a webhook of the load has beside its body, as the endpoint publishes it: as many headers, of the same sizes.
+PERF_TEST_PROPERTIES = {
+    "contentType": "application/json",
+    "messageId": "019ab9c0-0000-7000-8000-000000000000",
+    "appId": "forebay",
+    "forebay-envelope": "1",
+    "forebay-source": "bench/perf-test",
+    "forebay-queue": "default",
+    "forebay-method": "POST",
+    "forebay-target": "/hook",
+    "forebay-received-at": "1764122400000",
+    "forebay-client": "127.0.0.1",
+    "forebay-headers": "x" * 493,
+    "forebay-delivery-id": "00000000-0000-4000-8000-000000000000",
+    "forebay-event-type": "push",
+}
+PERF_TEST_OPTIONS = (
+    *("--producers", str(PRODUCERS), "--consumers", "0", "--size", str(BODY_BYTES), "--confirm", str(UNCONFIRMED)),
+    *("--flag", "persistent", "--flag", "mandatory"),
+    *("--message-properties", ",".join(f"{name}={value}" for name, value in PERF_TEST_PROPERTIES.items())),
+)
 
 BARS = (
     Bar(figure="CPU per accepted webhook ÷ Go's", key="ratios.cpu_vs_go", sign="≤", bar=0.90, aim=0.75),
@@ -47,7 +69,8 @@ DEFINITIONS = {
     "ratios.cpu_vs_go": "user and system time of the service per 2xx; the worse of 64 and 256 connections",
     "ratios.cpu_vs_knative": "as cpu_vs_go; Knative's ingress checks no signature",
     "ratios.rps_vs_go": "2xx per second; the worse of 64 and 256 connections",
-    "ratios.rate_vs_perftest": f"2xx per second at 256 connections ÷ confirms per second of PerfTest with {PRODUCERS} producers",
+    "ratios.rate_vs_perftest": f"2xx per second at 256 connections ÷ confirms per second of PerfTest with {PRODUCERS} producers "
+    f"and {UNCONFIRMED} messages in flight each; it reads no HTTP and checks no signature",
     "burst": f"{BURST_CONNECTIONS} fresh connections, all opened at once, {BURST_EACH} requests each; latency of the first "
     "request of each from the start of connecting; failed: sum over the rounds",
     "false_2xx": f"2xx among {UNROUTABLE} posts after the source's queue was deleted",
@@ -131,6 +154,7 @@ async def measure(broker: rig.Broker, place: Path, measured: Sequence[System], l
         "generator": generator,
         "runs": runs,
         "perf_test_runs": perf_tests,
+        "perf_test_options": " ".join(PERF_TEST_OPTIONS),
         "burst_runs": bursts,
         "memory_runs": {"idle": idle, "after": loaded},
         "false_2xx": {name: false.get(name) for name in ("forebay", "go", "knative")},
@@ -193,8 +217,7 @@ async def perf_test(broker: rig.Broker, place: Path, seconds: int) -> dict[str, 
     command = [
         *("java", "-cp", f"{rig.built('perf-test')}/*", "com.rabbitmq.perf.PerfTest", "--uri", broker.uri),
         *("--predeclared", "--exchange", names.exchange, "--routing-key", names.queue(), "--queue", names.queue()),
-        *("--producers", str(PRODUCERS), "--consumers", "0", "--size", str(BODY_BYTES)),
-        *("--flag", "persistent", "--flag", "mandatory", "--confirm", "256", "--time", str(seconds)),
+        *(*PERF_TEST_OPTIONS, "--time", str(seconds)),
     ]
     log = place / "perf-test.log"
     with log.open("w+b") as output:

@@ -9,6 +9,7 @@ import platform
 import shutil
 import statistics
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,7 @@ def circumstances(*, quick: bool, rabbitmq: str) -> dict[str, Any]:
         },
         "versions": {
             "python": platform.python_version(),
+            "python_build": f"{Path(sys.executable).resolve()}, {platform.python_compiler()}",
             **{name: _version(name) for name in ("aiohttp", "pika", "uvloop", "prometheus-client")},
             "rabbitmq": rabbitmq,
             "go": _first_line("go", "version"),
