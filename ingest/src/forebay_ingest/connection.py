@@ -286,7 +286,7 @@ class Connection(asyncio.Protocol):
         if transport is None:
             return  # it hung up; the webhook is safe all the same
         close = not self._keep_alive or self._listener.draining or self._head.version != HttpVersion11
-        transport.write(self._listener.answers.accepted(verdict.event_id, close=close))
+        transport.write(self._listener.answers.accepted(verdict, close=close))
         self._next(close=close)
 
     def _refuse(self, refusal: Refusal) -> None:

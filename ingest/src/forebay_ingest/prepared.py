@@ -5,6 +5,7 @@ The result is byte for byte what `forebay.envelope.encode` describes; a test dec
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from forebay.amqp import frames
 from forebay.amqp.frames import cut, int_item, int_key, length, text_item, text_key
@@ -44,36 +45,37 @@ class Prepared:
         queues = [route.queue for route in settings.routes]
         exchange = names.exchange.encode()
         self._methods = {queue: frames.method_frame(exchange, names.queue(queue).encode()) for queue in queues}
-        self._tables = {
+        self._sources = {
             queue: int_item(b"forebay-envelope", VERSION)
             + text_item(b"forebay-source", settings.source.encode())
             + text_item(b"forebay-queue", queue.encode())
             for queue in queues
         }
+        # Most webhooks of a source come the same way; a stranger who varies it makes nothing grow.
+        self._way = lru_cache(maxsize=64)(self._way_of)
 
     def publish(self, queue: str, received: Received, frame_max: int) -> bytes:
         """All frames of the publish of one webhook. Raises OversizedError for headers that are too large to be kept."""
-        method, target, block = received.method.encode(), _text(received.target), received.header_block
+        block, client = received.header_block, received.client
         if not block.isascii():
             block = _readable(block)
-        table = b"".join(
-            (
-                self._tables[queue],
-                *(_METHOD, length(method), method),
-                *(_TARGET, length(target), target),
-                *(_RECEIVED_AT, received.received_at.to_bytes(8, "big")),
-                *(_CLIENT, length(received.client), received.client),
-                *(_BLOCK, length(block), block),
-                _optional(_DELIVERY_ID, received.delivery_id),
-                _optional(_EVENT_TYPE, received.event_type),
-                _optional(_TRACEPARENT, received.traceparent),
-            )
-        )
+        items = [
+            self._way(queue, received.method, received.target),
+            *(_RECEIVED_AT, received.received_at.to_bytes(8, "big")),
+            *(_CLIENT, length(client), client),
+            *(_BLOCK, length(block), block),
+        ]
+        if received.delivery_id is not None:
+            items += _item(_DELIVERY_ID, received.delivery_id)
+        if received.event_type is not None:
+            items += _item(_EVENT_TYPE, received.event_type)
+        if received.traceparent is not None:
+            items += _item(_TRACEPARENT, received.traceparent)
         return frames.publish_frames(
             self._methods[queue],
             # One that is too long is still whole in the header block.
             content_type=None if received.content_type is None else cut(received.content_type),
-            table=table,
+            table=b"".join(items),
             message_id=received.event_id,
             timestamp=received.received_at // 1000,
             app_id=_APP_ID,
@@ -82,16 +84,19 @@ class Prepared:
             reserve=GROWTH if frame_max >= 2 * GROWTH else 0,
         )
 
+    def _way_of(self, queue: str, method: str, target: str) -> bytes:
+        """The items of the table that say whose the webhook is and how it was sent."""
+        return b"".join((self._sources[queue], *_item(_METHOD, method), _TARGET, *_counted(target)))
 
-def _optional(key: bytes, value: str | None) -> bytes:
-    if value is None:
-        return b""
+
+def _item(key: bytes, value: str) -> tuple[bytes, bytes, bytes]:
     text = value.encode("utf-8", "replace")
-    return key + length(text) + text
+    return key, length(text), text
 
 
-def _text(value: str) -> bytes:
-    return value.encode() if value.isascii() else _readable(value.encode("utf-8", "surrogateescape"))
+def _counted(target: str) -> tuple[bytes, bytes]:
+    text = target.encode() if target.isascii() else _readable(target.encode("utf-8", "surrogateescape"))
+    return length(text), text
 
 
 def _readable(value: bytes) -> bytes:

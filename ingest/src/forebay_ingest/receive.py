@@ -6,7 +6,6 @@ broker's confirm: nothing here says 2xx before.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import hdrs
@@ -31,14 +30,8 @@ from forebay_ingest.routing import KEPT, Router
 _TRACEPARENT = istr("traceparent")
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The webhook is safe in its queue."""
-
-    event_id: bytes
-
-
-Verdict = Accepted | Refusal
+# The webhook's id: it is safe in its queue; or why it is not.
+Verdict = bytes | Refusal
 Respond = Callable[[Verdict], None]
 
 
@@ -108,7 +101,7 @@ class Receiver:
                 span.end(None if outcome is Outcome.CONFIRMED else outcome.value)
             if outcome is Outcome.CONFIRMED:
                 self._measures.accepted(queue, size, time.perf_counter() - started)
-                respond(Accepted(event_id))
+                respond(event_id)
             else:
                 respond(BROKER_REFUSALS[outcome.value])
 

@@ -7,6 +7,7 @@ of the endpoint's CPU.
 """
 
 import struct
+from collections.abc import Sequence
 
 _METHOD, _HEADER, _BODY, _END = 1, 2, 3, b"\xce"
 _FRAME = struct.Struct(">BHI")
@@ -21,8 +22,8 @@ _MANDATORY = b"\x01"
 _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE = 1 << 15, 1 << 13, 1 << 12
 _MESSAGE_ID, _TIMESTAMP, _APP_ID = 1 << 7, 1 << 6, 1 << 3
 _FLAGS = _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | _APP_ID
-_BARE, _TYPED = _FLAGS.to_bytes(2, "big"), (_FLAGS | _CONTENT_TYPE).to_bytes(2, "big")
-_CLASS = _BASIC.to_bytes(2, "big") + b"\x00\x00"  # and a weight, which is always 0
+# A content header up to its property flags: the frame's own three, class, a weight that is always 0, the body's size, flags.
+_CONTENT = struct.Struct(">BHIHHQH")
 _PERSISTENT = b"\x02"
 
 CHANNEL = 1  # the one channel of a link
@@ -94,28 +95,18 @@ def publish_frames(
 
     `method` is its `method_frame`, `table` the joined items of its header table. Raises OversizedError if the header frame would leave less than `reserve` bytes of `frame_max` free.
     """
-    flags, kind = (_BARE, b"") if content_type is None else (_TYPED, short(content_type))
-    size = len(body)
-    payload = b"".join(
-        (
-            _CLASS,
-            size.to_bytes(8, "big"),
-            flags,
-            kind,
-            length(table),
-            table,
-            _PERSISTENT,
-            short(message_id),
-            timestamp.to_bytes(8, "big"),
-            short(app_id),
-        )
-    )
-    if len(payload) > frame_max - FRAME_OVERHEAD - reserve:
-        raise OversizedError(f"headers of {len(payload)} bytes do not fit into a frame of {frame_max}")
-    header = _FRAME.pack(_HEADER, CHANNEL, len(payload))
+    flags, kind = (_FLAGS, b"") if content_type is None else (_FLAGS | _CONTENT_TYPE, short(content_type))
+    # What follows the length of the table, which are four bytes; the end of the frame does not count.
+    properties = b"".join((table, _PERSISTENT, short(message_id), timestamp.to_bytes(8, "big"), short(app_id), _END))
+    size, payload = len(body), 14 + len(kind) + 4 + len(properties) - 1
+    if payload > frame_max - FRAME_OVERHEAD - reserve:
+        raise OversizedError(f"headers of {payload} bytes do not fit into a frame of {frame_max}")
+    content = _CONTENT.pack(_HEADER, CHANNEL, payload, _BASIC, 0, size, flags)
     if 0 < size <= frame_max - FRAME_OVERHEAD:
-        return b"".join((method, header, payload, _END, _FRAME.pack(_BODY, CHANNEL, size), body, _END))
-    return b"".join((method, header, payload, _END, *_body_frames(body, frame_max - FRAME_OVERHEAD)))
+        bodies: Sequence[bytes] = (_FRAME.pack(_BODY, CHANNEL, size), body, _END)
+    else:
+        bodies = _body_frames(body, frame_max - FRAME_OVERHEAD)
+    return b"".join((method, content, kind, length(table), properties, *bodies))
 
 
 def _body_frames(body: bytes, size: int) -> list[bytes]:
