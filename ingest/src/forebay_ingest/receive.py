@@ -28,6 +28,7 @@ from forebay_ingest.prepared import Prepared, Received
 from forebay_ingest.routing import KEPT, Router
 
 _TRACEPARENT = istr("traceparent")
+_CONFIRMED = Outcome.CONFIRMED  # by a name of the module's: see connection.py
 
 
 # The webhook's id: it is safe in its queue; or why it is not.
@@ -98,8 +99,8 @@ class Receiver:
 
         def settled(outcome: Outcome) -> None:
             if span is not None:
-                span.end(None if outcome is Outcome.CONFIRMED else outcome.value)
-            if outcome is Outcome.CONFIRMED:
+                span.end(None if outcome is _CONFIRMED else outcome.value)
+            if outcome is _CONFIRMED:
                 self._measures.accepted(queue, size, time.perf_counter() - started)
                 respond(event_id)
             else:
