@@ -11,8 +11,10 @@ import pytest
 import yaml
 from tools.build import BuildError, built
 
+from tests.support import forks
 from tests.support.apiserver import Api, ControlPlane, OperatorProcess, namespace, operator
 from tests.support.brokers import VirtualHost
+from tests.support.forks import Nursery
 from tests.support.helm import Helm
 from tests.support.kubectl import Person, somebody
 from tests.support.network import pod_network
@@ -144,3 +146,10 @@ async def network(control_plane: ControlPlane, node: LocalNode) -> AsyncIterator
 def person(control_plane: ControlPlane, place: Api, running: OperatorProcess, tmp_path: Path) -> Person:
     """Somebody with Kubernetes' role `edit` in this namespace, to which the chart adds Forebay's own resource."""
     return somebody(control_plane, place, tmp_path, "edit")
+
+
+@pytest.fixture
+async def nursery(tmp_path: Path) -> AsyncIterator[Nursery]:
+    """Where operators are born fast."""
+    async with forks.nursery(tmp_path) as one:
+        yield one

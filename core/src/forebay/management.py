@@ -81,13 +81,13 @@ class Management:
             await self._session.close()
 
     async def get(self, path: str) -> Any:
-        return json.loads((await self._call("GET", path, about=path))[1])
+        return self._parsed((await self._call("GET", path, about=path))[1])
 
     async def put(self, path: str, body: Mapping[str, object] | None = None) -> None:
         await self._call("PUT", path, body or {}, about=path)
 
     async def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
-        return json.loads((await self._call("POST", path, body or {}, about=path))[1] or "null")
+        return self._parsed((await self._call("POST", path, body or {}, about=path))[1] or "null")
 
     async def delete(self, path: str) -> None:
         """Delete the object. That it is not there is success."""
@@ -145,7 +145,7 @@ class Management:
         url = URL(self._api + path, encoded=True)
         try:
             async with self._session.request(method, url, json=body) as answer:
-                text = await answer.text()
+                text = await answer.text(errors="replace")
         except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
             raise Unavailable(
                 f"RabbitMQ's management API at {self._api} can not be reached: {_cause(error)}"
@@ -153,6 +153,14 @@ class Management:
         if answer.status >= 400:
             raise self._refusal(method, about, answer.status, _reason(text))
         return answer.status, text
+
+    def _parsed(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise Unavailable(
+                f"what answers at {self._api} is not RabbitMQ's management API: {_reason(text)}"
+            ) from error
 
     def _refusal(self, method: str, about: str, status: int, reason: str) -> Exception:
         if status >= 500:

@@ -4,6 +4,7 @@ The first lists come before any reconcile: whoever reconciles a source whose chi
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 import kopf
 
-from forebay.errors import ForebayError, SpecError, Unavailable
+from forebay.errors import ForebayError, SpecError
 from forebay.telemetry import Throttle
 from forebay_operator import handlers
 from forebay_operator.broker import LOOK_S, Broker
@@ -29,6 +30,7 @@ EVENT = Kind("v1", "Event")
 # Seconds between looks for optional APIs that came or went.
 DISCOVER_S = 60.0
 _RETRY_S = 5.0
+_ANEW_S = 1.0  # before a watch that has ended begins again
 # A change that the API server tells in a list and no watch has told so many seconds later: the watch is deaf.
 _DEAF_S = 30.0
 # The lists of all kinds have come so long after the first.
@@ -45,11 +47,19 @@ class Acting:
         self._throttle = Throttle()
         self._secrets_since: dict[str | None, str] = {}
         self._listed = asyncio.Event()
+        self._asked_to_end = False
         self.unready: str | None = "has not listed everything yet"
         self.deaf: str | None = None
 
     async def run(self) -> None:
-        """Act until a signal ends kopf. Raises what makes going on senseless."""
+        """Act until a signal comes. Raises what makes going on senseless."""
+        try:
+            await self._terms()
+        except asyncio.CancelledError:
+            if not self._asked_to_end:
+                raise
+
+    async def _terms(self) -> None:
         while True:
             await self._patiently(self._take_stock)
             self.unready = None
@@ -57,6 +67,7 @@ class Acting:
                 restart = asyncio.Event()
                 async with _running(self._stop_when_apis_change(restart)):
                     await self._watch(restart)
+                    self._mind_signals()
             if not restart.is_set():
                 return
             self._context.log.info("watches anew: optional APIs came or went", apis=sorted(self._context.platform.apis))
@@ -111,16 +122,37 @@ class Acting:
         self._wake([*there, *gone])
 
     async def _watch(self, stop: asyncio.Event) -> None:
+        """Let kopf watch, until a signal or `stop`. What ends it otherwise, such as a refusal, is no reason to end with it."""
         handlers.quieten()
         context, namespaces = self._context, self._context.options.namespaces
-        await kopf.operator(
-            registry=handlers.registry(context.world, context.kinds, self._queue.add, self._saw),
-            settings=handlers.settings(context.kinds),
-            stop_flag=stop,
-            standalone=True,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-        )
+        while True:
+            try:
+                await kopf.operator(
+                    registry=handlers.registry(context.world, context.kinds, self._queue.add, self._saw),
+                    settings=handlers.settings(context.kinds),
+                    stop_flag=stop,
+                    standalone=True,
+                    clusterwide=not namespaces,
+                    namespaces=namespaces,
+                )
+            except Exception as error:  # noqa: BLE001  # kopf's, aiohttp's, and of lines that were cut
+                self._mind_signals()
+                self._complain("watches ended", repr(error))
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
+
+    def _mind_signals(self) -> None:
+        """Kopf takes the signals over, and hears nothing of them once it has ended."""
+        acting = asyncio.current_task()
+        assert acting is not None
+
+        def end() -> None:
+            self._asked_to_end = True
+            acting.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, end)
 
     def _saw(self, kind: Kind, in_a_list: bool) -> None:
         self._measures.events.labels(kind.kind).inc()
@@ -214,8 +246,10 @@ class Acting:
                 async for what, item in self._context.cluster.watch_metadata(SECRET, namespace, since):
                     self._secrets_since[namespace] = item["metadata"]["resourceVersion"]
                     self._secret_seen(what, item["metadata"])
+                await asyncio.sleep(_ANEW_S)
             except Gone:
                 self._secrets_since.pop(namespace, None)
+                await asyncio.sleep(_ANEW_S)
             except ForebayError as error:
                 self._complain("Secrets not watched", error)
                 await asyncio.sleep(_RETRY_S)
@@ -291,7 +325,7 @@ class Acting:
         while True:
             try:
                 await do()
-            except (Unavailable, SpecError) as error:
+            except ForebayError as error:
                 self.unready = str(error)
                 self._complain("can not begin yet", error)
                 await asyncio.sleep(_RETRY_S)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
-from forebay.errors import ForebayError, SpecError
+from forebay.errors import ForebayError, SpecError, Unavailable
 from forebay.management import Inequivalent, Management
 from forebay.topology import BrokerObject
 
@@ -212,13 +212,20 @@ class Broker:
                     raise self.failure
                 return
             try:
-                await self._look()
+                await self._look_well()
                 self.failure = None
             except ForebayError as failure:
                 self.failure = failure
                 raise
             finally:
                 self._tried = time.monotonic()
+
+    async def _look_well(self) -> None:
+        try:
+            await self._look()
+        except (AttributeError, KeyError, TypeError) as error:
+            where = self.address.management
+            raise Unavailable(f"what answers at {where} speaks like no RabbitMQ's management API: {error!r}") from error
 
     async def _look(self) -> None:
         began, vhost = time.monotonic(), quote(self.vhost, safe="")

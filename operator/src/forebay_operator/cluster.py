@@ -152,8 +152,19 @@ class Cluster:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}, "propagationPolicy": policy}
         try:
             await self._call("DELETE", self._path(kind, namespace, name), body=body)
-        except (Missing, Conflict):
-            return  # gone, or another object of the same name by now
+        except Missing:
+            return
+        except Conflict:
+            if await self._is_there(kind, namespace, name, uid):
+                raise
+
+    async def _is_there(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
+        """Whether this very object is; by now there may be none or another one of its name."""
+        try:
+            found = await self.get(kind, namespace, name, metadata_only=True)
+        except Missing:
+            return False
+        return bool(found["metadata"]["uid"] == uid)
 
     async def list(
         self, kind: Kind, namespace: str | None = None, selector: str = "", *, metadata_only: bool = False

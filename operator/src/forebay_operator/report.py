@@ -12,6 +12,7 @@ from forebay_operator.world import Key, Source
 
 # Seconds between reports of nothing but other counts.
 COUNTS_S = 15.0
+_AGAIN_S = 2.0  # after a conflict with somebody who wrote at the same moment
 _COUNTS = ("queued", "dead")
 _EVENTFUL = ("Ready", "Accepted", "TopologyReady", "RouteReady")
 _ROUTINE = frozenset({"Settling", "NotCreated", "Unavailable", "Suspended", "Pending"})  # on the way from new to ready
@@ -44,8 +45,10 @@ async def report(
     body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": key.name, "namespace": key.namespace}}
     try:
         after = await context.cluster.apply_status({**body, "status": status})
-    except (Missing, Conflict):
+    except Missing:
         return None  # it went meanwhile
+    except Conflict:
+        return _AGAIN_S
     context.reported[key] = now
     context.world.see_source(after)
     for name in _EVENTFUL:

@@ -13,7 +13,7 @@ from forebay.errors import Unavailable
 from forebay.source import API_VERSION, KIND, WebhookSource
 from forebay.topology import Names
 from forebay_operator.broker import LOOK_S, Broker
-from forebay_operator.cluster import Conflict, Missing, Object
+from forebay_operator.cluster import Missing, Object
 from forebay_operator.context import Context
 from forebay_operator.gather import Unusable, broker_of
 from forebay_operator.report import post_event
@@ -93,7 +93,7 @@ async def _clean(context: Context, key: Key, source: WebhookSource, broker: Brok
     if closed is None:
         await _close(broker, names, queues)
         context.closed[key] = time.monotonic()
-        return None if queues else []
+        return None if queues else await _delete(source, broker, names, [])
     if time.monotonic() - closed < _COUNTED_S:
         return None
     await broker.look(at_most_s=LOOK_S / 2)
@@ -117,7 +117,7 @@ async def _remove_users(broker: Broker, names: Names) -> None:
 async def _close(broker: Broker, names: Names, queues: Iterable[str]) -> None:
     """Unbind the queues from the source's exchange. The dead letters' way stays: the broker itself may still need it."""
     for queue in queues:
-        if queue != names.dead:
+        if queue != names.dead and (names.exchange, queue, queue) in broker.holdings.bindings:
             await broker.delete(
                 f"bindings/{_quote(broker.vhost)}/e/{_quote(names.exchange)}/q/{_quote(queue)}/{_quote(queue)}"
             )
@@ -135,7 +135,8 @@ async def _delete(source: WebhookSource, broker: Broker, names: Names, queues: l
             await broker.delete(f"queues/{vhost}/{_quote(name)}")
             broker.holdings.queues.pop(name, None)
     if not left:
-        await broker.delete(f"exchanges/{vhost}/{_quote(names.exchange)}")
+        if names.exchange in broker.holdings.exchanges:
+            await broker.delete(f"exchanges/{vhost}/{_quote(names.exchange)}")
         if names.dead in broker.holdings.policies:
             await broker.delete(f"policies/{vhost}/{_quote(names.dead)}")
         broker.holdings.exchanges.pop(names.exchange, None)
@@ -156,7 +157,7 @@ async def _release(context: Context, key: Key, seen: Source, left: list[str], wa
             "QueuesRetained" if left else "BrokerNotCleaned",
             warning[:1].upper() + warning[1:],
         )
-    with contextlib.suppress(Missing, Conflict):  # somebody was faster
+    with contextlib.suppress(Missing):  # somebody was faster; a conflict is none of that, and tried again
         await context.cluster.apply(_with_finalizers(key, seen, []))
     context.forget(key)
 

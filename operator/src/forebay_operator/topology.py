@@ -27,7 +27,7 @@ from forebay.topology import (
 )
 from forebay_operator.broker import LOOK_S, Address, Broker
 from forebay_operator.children import TakenError, owned
-from forebay_operator.cluster import SECRET, ApiUnavailable, Missing, Object, Refused
+from forebay_operator.cluster import SECRET, ApiUnavailable, Conflict, Missing, Object, Refused
 from forebay_operator.conditions import Trouble
 from forebay_operator.context import Context
 from forebay_operator.desired import broker_secret, source_topology
@@ -55,11 +55,11 @@ class Standing(NamedTuple):
 
 
 async def settle(context: Context, key: Key, source: WebhookSource, broker: Broker) -> Standing:
-    """Make the broker hold what the source needs; never raises for what the broker does or is."""
+    """Make the broker hold what the source needs; never raises for what the broker does or is, but for the API server."""
     try:
         return await _settle(context, key, source, broker)
-    except ApiUnavailable:
-        raise
+    except (ApiUnavailable, Conflict):
+        raise  # tried again soon
     except TakenError as error:
         return Standing(Trouble("NameTaken", str(error)), 5.0)
     except Refused as error:

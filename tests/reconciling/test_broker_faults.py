@@ -1,0 +1,103 @@
+"""A broker that is away or answers nonsense: the source says so, nobody else suffers, and nothing has to be touched when it is back."""
+
+import functools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.reconciling.sources import source
+from tests.reconciling.yard import Yard, yard
+from tests.support.apiserver import ControlPlane
+from tests.support.brokers import VirtualHost
+from tests.support.forks import Nursery
+from tests.support.proxy import PASS, Fate, Proxy, proxy
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+# What the management API answers instead, and the reason that the source gives.
+_FAULTS = {
+    "refusing": (Fate(answer=(401, '{"error": "not_authorized", "reason": "Not_Authorized"}')), "BrokerRefused"),
+    "failing": (Fate(answer=(500, '{"error": "Internal Server Error"}')), "BrokerUnavailable"),
+    "babbling": (Fate(answer=(200, "<html>Welcome to nginx!</html>")), "BrokerUnavailable"),
+    "another": (Fate(answer=(200, '{"hello": ["world"]}')), "BrokerUnavailable"),
+    "cutting": (Fate(hang_up=True), "BrokerUnavailable"),
+}
+
+
+@pytest.fixture
+async def here(
+    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
+) -> AsyncIterator[Yard]:
+    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as one:
+        await one.start()
+        yield one
+        assert one.lives, one.log[-2000:]
+
+
+@asynccontextmanager
+async def _gates(here: Yard) -> AsyncIterator[dict[str, Proxy]]:
+    """A way to the broker with each of the faults."""
+    async with AsyncExitStack() as stack:
+        gates = {}
+        for name, (fate, _) in _FAULTS.items():
+            gates[name] = await stack.enter_async_context(proxy(here.vhost.server.management_url))
+            gates[name].fate = functools.partial(_always, fate)
+        yield gates
+
+
+def _always(fate: Fate, _: object) -> Fate:
+    return fate
+
+
+async def _faulty(here: Yard, name: str, gate: Proxy) -> None:
+    await here.api.secret(f"broker-{name}", uri=here.vhost.uri, management=gate.url)
+    await here.api.apply(source(name, spec__broker__secretRef__name=f"broker-{name}"))
+
+
+async def _gone(here: Yard, name: str) -> None:
+    async def gone() -> bool:
+        return await here.api.find("WebhookSource", name) is None
+
+    await eventually(gone, within_s=60, every_s=0.25)
+
+
+async def test_a_source_says_what_its_broker_answers_and_is_made_as_soon_as_it_answers_well(here: Yard) -> None:
+    async with _gates(here) as gates:
+        for name, gate in gates.items():
+            await _faulty(here, name, gate)
+        for name, (_, reason) in _FAULTS.items():
+            said = await here.api.until(name, "TopologyReady", "False", reason)
+            assert "tried again" in said["message"] or "administrator" in said["message"]
+            assert (await here.api.conditions(name))["Ready"]["reason"] == reason
+        await here.api.apply(source("healthy"))
+        await here.api.until("healthy", "TopologyReady", "True", within_s=10)
+        for gate in gates.values():
+            gate.fate = lambda _: PASS
+        for name in gates:
+            await here.api.until(name, "TopologyReady", "True", within_s=45)
+
+
+async def test_a_broker_that_is_away_while_a_source_is_changed_and_deleted(here: Yard) -> None:
+    await here.api.apply(source())
+    await here.api.apply(source("other"))
+    await here.api.until("github", "TopologyReady", "True")
+    here.management.fate = lambda _: Fate(hang_up=True)
+    await here.api.apply(source(spec__queues=[{"name": "urgent", "match": {"pathSuffix": "/urgent"}}]))
+    await here.api.until("github", "TopologyReady", "False", "BrokerUnavailable", within_s=30)
+    await here.api.delete("WebhookSource", "other")
+
+    async def says_so() -> bool:
+        said = (await here.api.conditions("other"))["Reconciling"]
+        return "force-finalize other" in said["message"]
+
+    await eventually(says_so, within_s=30)
+    assert await here.api.find("WebhookSource", "other"), "it waits for its broker"
+    here.management.fate = lambda _: PASS
+    await here.api.until("github", "TopologyReady", "True", within_s=45)
+    await _gone(here, "other")
+    world = await here.world()
+    assert "queue forebay.NS.github.urgent" in world
+    assert not [name for name in world if "forebay.NS.other" in name]
