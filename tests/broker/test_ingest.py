@@ -194,6 +194,32 @@ async def test_a_killed_broker_is_503_and_the_first_2xx_comes_within_a_second_of
         await it.nothing_lost()
 
 
+async def test_an_outage_of_the_broker_is_two_lines_in_the_log(newest_broker: VirtualHost, tmp_path: Path) -> None:
+    async with ingest(newest_broker, tmp_path, settle_s=SETTLE_S) as it:
+        await newest_broker.server.kill()
+        await eventually(so(lambda: outages(it.log)))
+        began = time.monotonic()
+        await newest_broker.server.start()
+        away = time.monotonic() - began
+        await eventually(so(lambda: len(outages(it.log)) == 2))
+    gone, back = outages(it.log)
+    assert (gone["event"], gone["level"], back["event"], back["level"]) == (
+        "broker.away",
+        "warning",
+        "broker.back",
+        "info",
+    )
+    assert gone["connection"] == back["connection"] == "forebay-ingest payments/github"
+    assert gone["reason"]
+    assert away - 1 < back["gone_s"] < away + 10
+
+
+def outages(log: Path) -> list[dict[str, Any]]:
+    """What the log says of the broker's connection."""
+    lines = [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [line for line in lines if line["event"].startswith("broker.")]
+
+
 async def listens(port: int) -> float:
     """When something accepts connections there."""
     while True:

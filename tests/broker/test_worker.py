@@ -1,6 +1,7 @@
 """The whole worker on a real broker: what it takes from the queue is delivered, comes again later, or is a dead letter."""
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import pika
@@ -125,9 +127,9 @@ async def placed(host: VirtualHost, root: Path) -> AsyncIterator[Place]:
 
 
 @asynccontextmanager
-async def working(place: Place, settings: WorkerSettings) -> AsyncIterator[Worker]:
-    """The worker on this test's loop."""
-    worker = Worker(Runtime(root=place.write(settings)), Log({}, level="error"))
+async def working(place: Place, settings: WorkerSettings, said: io.StringIO | None = None) -> AsyncIterator[Worker]:
+    """The worker on this test's loop, which writes its log to `said`."""
+    worker = Worker(Runtime(root=place.write(settings)), Log({}, stream=io.StringIO() if said is None else said))
     running = asyncio.ensure_future(worker.run())
     await eventually(lambda: _is(worker.unready() is None))
     try:
@@ -460,6 +462,29 @@ async def test_a_worker_tells_what_it_does(place: Place) -> None:
     }
     assert told.items() <= dead.items()
     assert [line["event"] for line in lines][-1] == "stopped"
+
+
+async def test_a_worker_tells_of_lost_connections_and_of_their_return(place: Place) -> None:
+    said = io.StringIO()
+    async with destination(says(OK)) as server, working(place, place.settings(destination=to(server)), said):
+        await eventually(lambda: _closed(place, 2))
+        await eventually(lambda: _is(said.getvalue().count("broker.back") == 2))
+    told = [json.loads(line) for line in said.getvalue().splitlines() if '"broker.' in line]
+    consumer, publisher = "forebay-worker payments/github", "forebay-worker payments/github publisher"
+    assert sorted((line["connection"], line["event"]) for line in told) == [
+        (name, event) for name in (consumer, publisher) for event in ("broker.away", "broker.back")
+    ]
+    assert all(0 <= line["gone_s"] < 15 for line in told if line["event"] == "broker.back")
+
+
+async def _closed(place: Place, count: int) -> bool:
+    """Whether so many connections of the worker were there; then they are no more."""
+    found = await place.host.management.get("connections")
+    names = [quote(one["name"], safe="") for one in found if one.get("user") == f"worker-{place.host.name}"]
+    if len(names) == count:
+        for name in names:
+            await place.host.management.delete(f"connections/{name}")
+    return len(names) == count
 
 
 async def test_an_idle_worker_is_small(place: Place) -> None:

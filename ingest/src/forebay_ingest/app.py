@@ -51,6 +51,7 @@ class Ingest:
             confirm_s=self.limits.confirm_s,
             max_in_flight=self.limits.in_flight,
             max_in_flight_bytes=self.limits.in_flight_bytes,
+            log=log,
         )
         self._measures = _measures(self, self._publisher)
         self.answers = Answers(

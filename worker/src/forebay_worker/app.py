@@ -60,7 +60,7 @@ class Worker:
         self._measures = Measures(settings.source, settings.queue)
         names = Names.of(settings.source)
         witness = WorkerWitness(self._measures, log, source=settings.source, queue=settings.queue)
-        self._publisher = Publisher(self._broker_url, name=f"forebay-worker {settings.source} publisher")
+        self._publisher = Publisher(self._broker_url, name=f"forebay-worker {settings.source} publisher", log=log)
         settler = Settler(publisher=self._publisher, names=names, queue=settings.queue, unsettled=witness.unsettled)
         tracing = from_environment("forebay-worker")
         deliver = traced(self._delivery, tracing, names.queue(settings.queue)) if tracing else self._delivery
@@ -71,6 +71,7 @@ class Worker:
             queue=names.queue(settings.queue),
             prefetch=prefetch(settings.concurrency),
             on_message=self._consumption.on_message,
+            log=log,
         )
         self._queue_name, self._dead_name = names.queue(settings.queue), names.dead
         self._depths = Depths(self._consumer.link, (self._queue_name, self._dead_name))

@@ -15,6 +15,7 @@ from forebay.amqp.acknowledges import Acknowledges
 from forebay.amqp.link import Link, resolve
 from forebay.amqp.reader import Delivery, FrameReader
 from forebay.amqp.writer import FrameWriter
+from forebay.telemetry import Log
 
 
 class Message:
@@ -69,8 +70,9 @@ class Consumer:
         queue: str,
         prefetch: int,
         on_message: Callable[[Message], None],
+        log: Log | None = None,
     ) -> None:
-        self.link = Link(url, name, self)
+        self.link = Link(url, name, self, log)
         self.generation = 0
         self._queue = queue
         self._prefetch = prefetch

@@ -17,7 +17,9 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 from pika.channel import Channel
 
 from forebay.amqp.frames import CHANNEL
+from forebay.amqp.outage import Outage
 from forebay.errors import SpecError
+from forebay.telemetry import Log
 
 T = TypeVar("T")
 
@@ -80,13 +82,14 @@ class Link:
 
     `url` is called before each attempt, so that a rotated password is found. `error` says in one sentence why the link
     is down, None while it is up. A connection that was given up may still speak (a confirm that was on its way): who
-    listens to one compares it with `connection`.
+    listens to one compares it with `connection`. An outage and its end are told to `log`.
     """
 
-    def __init__(self, url: Callable[[], str], name: str, tenant: Tenant) -> None:
+    def __init__(self, url: Callable[[], str], name: str, tenant: Tenant, log: Log | None = None) -> None:
         self._url = url
         self._name = name
         self._tenant = tenant
+        self._outage = Outage(log, name)
         self._lost = asyncio.Event()
         self._reason = ""
         self.connection: AsyncioConnection | None = None
@@ -105,11 +108,9 @@ class Link:
         pause = FIRST_PAUSE
         try:
             while True:
-                if await self._connect():
-                    since = loop.time()
-                    await self._lost.wait()
-                    self._went_down(self._reason)
-                    pause = FIRST_PAUSE if loop.time() - since >= STEADY else pause
+                if await self._connect() and await self._stay():
+                    pause = FIRST_PAUSE
+                self._outage.began(loop.time(), self.error)
                 await asyncio.sleep(pause * random.uniform(0.4, 1.0))  # noqa: S311  # jitter, not a secret
                 pause = min(pause * 2, LAST_PAUSE)
         finally:
@@ -119,6 +120,19 @@ class Link:
         """Give up the present connection, whatever its state, and make a new one."""
         self._reason = reason
         self._lost.set()
+
+    async def _stay(self) -> bool:
+        """Until the connection is lost. Whether it was steady: one that was not ends no outage."""
+        came = asyncio.get_running_loop().time()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STEADY):
+                await self._lost.wait()
+        steady = not self._lost.is_set()
+        if steady:
+            self._outage.ended(came)
+            await self._lost.wait()
+        self._went_down(self._reason)
+        return steady
 
     async def _connect(self) -> bool:
         self._lost = asyncio.Event()

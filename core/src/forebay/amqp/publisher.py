@@ -22,6 +22,7 @@ from forebay.amqp.link import Link, resolve
 from forebay.amqp.writer import FrameWriter
 from forebay.envelope import AmqpMessage
 from forebay.errors import Busy, Rejected, Unavailable
+from forebay.telemetry import Log
 
 
 class Outcome(enum.Enum):
@@ -60,8 +61,9 @@ class Publisher:
         confirm_s: float = 5.0,
         max_in_flight: int = 2_000,
         max_in_flight_bytes: int = 64 * 1024 * 1024,
+        log: Log | None = None,
     ) -> None:
-        self.link = Link(url, name, self)
+        self.link = Link(url, name, self, log)
         self.in_flight_bytes = 0
         self._confirm_s = confirm_s
         self._max_in_flight = max_in_flight
