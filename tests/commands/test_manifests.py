@@ -1,13 +1,16 @@
 """init, validate and render."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from forebay import manifest
-from forebay_cli.commands.init import NAMES, template
+from forebay.errors import SpecError
+from forebay_cli.commands.init import NAMES, begin, template
 from forebay_operator.desired import Platform, desired
 from tests.support.command_line import forebay
 
@@ -83,3 +86,24 @@ def test_render_prints_what_the_operator_would_apply(capsys: Capture) -> None:
     expected = json.loads(json.dumps(desired(source, Platform())))
     assert list(yaml.safe_load_all(ran.out)) == expected
     assert "ingest.json: |" in ran.out
+
+
+def test_a_handlers_project_is_valid_and_passes_its_own_tests(tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "orders"
+    said = forebay(capsys, "init", "python-handler", "--into", str(folder))
+    assert said.out.count("wrote") == 3
+    assert (folder / "handler.py").read_text() == (EXAMPLES / "python-handler/handler.py").read_text()
+    assert len(manifest.load(folder / "source.yaml").sources) == 1
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_handler.py"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "4 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "handler.py").write_text("mine")
+    with pytest.raises(SpecError, match=r"handler\.py is there already; name another folder"):
+        begin("python-handler", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["handler.py"]
+    assert (tmp_path / "handler.py").read_text() == "mine"
