@@ -19,6 +19,9 @@ Enqueue = Callable[[Key], None]
 # Seconds. A watch that is silent for longer than bookmarks take is dead (kopf's own default), and none lives for ever.
 _SERVER_TIMEOUT_S, _CLIENT_TIMEOUT_S, _CONNECT_TIMEOUT_S = 300, 330, 30
 
+# Before a watch that the API server has ended as too old begins again with a list.
+_RECONNECT_S = 1.0
+
 # Between tries of a request that the API server does not answer or answers by an error of its own: never long, and for more
 # than an hour; then kopf ends, and is begun again.
 _BACKOFFS_S = (0.5, 1.0, 2.0, *[4.0] * 1000)
@@ -62,6 +65,7 @@ def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
     chosen.watching.server_timeout = _SERVER_TIMEOUT_S
     chosen.watching.client_timeout = _CLIENT_TIMEOUT_S
     chosen.watching.connect_timeout = _CONNECT_TIMEOUT_S
+    chosen.watching.reconnect_backoff = _RECONNECT_S
     chosen.networking.error_backoffs = _BACKOFFS_S
     chosen.posting.enabled = False
     chosen.scanning.disabled = True

@@ -1,0 +1,75 @@
+"""An API server whose watches break, or that can not be reached: the operator lives on and misses nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.reconciling.sources import source
+from tests.reconciling.yard import Yard, yard
+from tests.support.apiserver import ControlPlane
+from tests.support.brokers import VirtualHost
+from tests.support.forks import Nursery
+from tests.support.proxy import PASS, Fate, is_watch
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+_GONE = (
+    '{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}}\n'
+)
+
+
+@pytest.fixture
+async def here(
+    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
+) -> AsyncIterator[Yard]:
+    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as one:
+        yield one
+        assert one.lives, one.log[-2000:]
+
+
+async def _healthy(here: Yard) -> None:
+    assert await here.health() == (200, "ok")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fate(line_cut=True), Fate(answer=(410, "{}")), Fate(answer=(200, _GONE)), Fate(answer=(200, '{"type":"ADD'))],
+    ids=["cut in a line", "410", "told 410", "ended in a line"],
+)
+async def test_watches_that_break_again_and_again(here: Yard, fault: Fate) -> None:
+    await here.start()
+    await here.api.apply(source())
+    await here.api.until("github", "TopologyReady", "True")
+    here.kube.fate = lambda request: fault if is_watch(request) else PASS
+    here.kube.requests.clear()
+    await _cut_all(here)
+    await asyncio.sleep(3)
+    await here.api.apply(source("second"))
+    await asyncio.sleep(3)
+    assert len(here.kube.requests) < 400, "it asks without a pause"
+    await _healthy(here)
+    here.kube.fate = lambda _: PASS
+    await here.api.until("second", "TopologyReady", "True", within_s=30)
+    await here.api.delete("Service", "github-ingest")
+    await eventually(lambda: here.api.find("Service", "github-ingest"), within_s=20)
+
+
+async def _cut_all(here: Yard) -> None:
+    """Every connection, once."""
+    await here.kube.close()
+    await here.kube.open()
+
+
+async def test_no_connection_for_ten_seconds(here: Yard) -> None:
+    await here.start()
+    await here.api.apply(source())
+    await here.api.until("github", "TopologyReady", "True")
+    await here.kube.close()
+    await here.api.apply(source("second"))
+    await asyncio.sleep(10)
+    await _healthy(here)
+    await here.kube.open()
+    await here.api.until("second", "TopologyReady", "True", within_s=20)
