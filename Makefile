@@ -45,11 +45,12 @@ crds: ## Write crds/ from the typed model
 golden: ## Rewrite the golden files of the rendered objects; review the diff
 	@GOLDEN=1 $(RUN) pytest -q tests/desired/test_goldens.py tests/manifests/test_rejected.py tests/chart/test_goldens.py
 
-reference: ## Rewrite the generated pages in docs/reference
+reference: ## Rewrite the generated pages: docs/reference, docs/rbac.md, the chart's README
 	@$(RUN) python -m forebay.reference > docs/reference/webhooksource.md
 	@$(RUN) python tools/metrics_reference.py
 	@$(RUN) python tools/cli_reference.py
 	@$(RUN) python tools/chart_reference.py
+	@$(RUN) python tools/rights_reference.py
 
 bench: setup-bench ## Measure ingest and worker against their peers (25 min; QUICK=1: 5 min) into bench/results
 	@failed=0; for part in ingest worker; do $(RUN_BENCH) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed

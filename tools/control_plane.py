@@ -185,6 +185,8 @@ class ControlPlane:
             "--allow-privileged",
             "--profiling=false",
             f"--egress-selector-config-file={self.folder}/network.json",
+            # As on OpenShift: an owner that blocks deletion may be set by those alone who may set its finalizers.
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
         ]
 
     def _controllers(self) -> list[str]:

@@ -53,13 +53,18 @@ async def test_a_release_is_installed_tested_upgraded_and_uninstalled(
     assert "--workers=16" in before.launch.argv
     assert "--workers=3" in after.launch.argv
 
+    await _helm(installer, "rollback", *RELEASE, "--wait")
+    assert "fromTheFuture" not in cluster.kubectl("get", CRD, "-o", "yaml"), "the former CRD is not back"
+    await eventually(so(lambda: after not in chart_node.of("operator")))
+    assert "--workers=16" in chart_node.of("operator")[0].launch.argv
+
     await _helm(installer, "uninstall", *RELEASE, "--wait")
     assert await home.find("Deployment", "forebay") is None
     assert "github" in cluster.kubectl("get", "whs"), "the sources went with the release"
     await _helm(installer, "install", *RELEASE, str(newer), "--wait")
 
 
-async def test_the_story_of_docs_install_is_true(
+async def test_the_commands_of_docs_install_and_docs_upgrade_do_as_they_say(
     installer: Helm,
     binary: Path,
     cluster: ControlPlane,
@@ -67,7 +72,7 @@ async def test_the_story_of_docs_install_is_true(
     newest_broker: VirtualHost,
     tmp_path: Path,
 ) -> None:
-    """Its very commands; only the addresses are those of the test's own broker."""
+    """The very commands; only the addresses are those of the test's own broker."""
     await newest_broker.management.put(
         f"users/{newest_broker.username}", {"password": newest_broker.password, "tags": "administrator"}
     )
@@ -79,8 +84,10 @@ async def test_the_story_of_docs_install_is_true(
         await stack.enter_async_context(local_node(place, SourcePods(place, tmp_path / "node")))
         shell = Shell(cluster, binary, tmp_path, given)
         said = await asyncio.to_thread(shell.run, "\n".join(commands))
-    (operator,) = chart_node.of("operator")
-    assert "may not" not in operator.launch.log.read_text(), "the chart's rules are too few"
+        for further in blocks(TREE / "docs" / "upgrade.md"):
+            await asyncio.to_thread(shell.run, "\n".join(further))
+    for operator in chart_node.of("operator"):
+        assert "may not" not in operator.launch.log.read_text(), "the chart's rules are too few"
     shown, told = said.splitlines()[-2:], _told(TREE / "docs" / "install.md")
     assert [line.split()[:-1] for line in shown] == [line.split()[:-1] for line in told]  # but for the age
 

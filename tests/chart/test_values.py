@@ -127,6 +127,10 @@ def test_values_reach_the_operator(helm: Helm) -> None:
             dashboard_label="dashboards",
             dashboard_label_value="platform",
             dashboard_folder_annotation="folder",
+            network_policies=False,
+            ingress_namespaces=("gateways",),
+            monitoring_namespaces=("monitoring",),
+            broker_ports=(5673,),
         ),
     )
 
@@ -136,6 +140,22 @@ def _options(helm: Helm, values: Mapping[str, Any]) -> Options:
     (deployment,) = (one for one in helm.objects(values) if one["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     return options(container["args"], {"HOSTNAME": "pod"})
+
+
+# ------------------------------------------------------------------------------------------------ rights
+
+
+def test_an_operator_for_the_whole_cluster_may_do_what_one_for_a_namespace_may(helm: Helm) -> None:
+    """The tests of reconciling judge the rules of a namespace; these are the same."""
+    name = "forebay"
+    rules = {
+        one["kind"]: one["rules"] for one in helm.objects({}) if one["metadata"]["name"] == name and "rules" in one
+    }
+    narrow = [one for one in helm.objects({"watchNamespaces": ["a", "b"]}) if one["metadata"]["name"] == name]
+    assert list(rules) == ["ClusterRole"]
+    assert [one["metadata"]["namespace"] for one in narrow if one["kind"] == "Role"] == ["a", "b"]
+    assert all(one["rules"] == rules["ClusterRole"] for one in narrow if one["kind"] == "Role")
+    assert not [one for one in narrow if one["kind"] in ("ClusterRole", "ClusterRoleBinding")]
 
 
 # ------------------------------------------------------------------------------------------------ the CRD

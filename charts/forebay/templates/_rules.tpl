@@ -1,22 +1,32 @@
 {{/*
-What the operator does on the API server, and no more. Each rule has its reason in docs/rbac.md; tests hold them to the code.
+What the operator does on the API server, and no more. docs/rbac.md is made from these rules and the comments above them (`make
+reference`); tests/reconciling fails for a right that nothing uses.
 */}}
 
 {{/* In each namespace that is watched. */}}
 {{- define "forebay.rules" -}}
-# Sources: seen; the finalizer and the status written. Who may set an owner that blocks deletion has to be let to its finalizers.
+# Sources are seen, and each gets a finalizer: a source that is deleted goes when its broker is cleaned up.
 - apiGroups: [forebay.dev]
   resources: [webhooksources]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
+# What is so is said in the status.
 - apiGroups: [forebay.dev]
   resources: [webhooksources/status]
   verbs: [patch]
+# Some clusters ask for this (OpenShift; the admission plugin OwnerReferencesPermissionEnforcement): children name the source as the owner that waits for them.
 - apiGroups: [forebay.dev]
   resources: [webhooksources/finalizers]
   verbs: [update]
-# A source's children.
+# Children that a source always has: made, repaired; Kubernetes deletes them with the source.
 - apiGroups: [""]
-  resources: [configmaps, serviceaccounts, services]
+  resources: [serviceaccounts, services]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors]
+  verbs: [get, list, watch, create, patch]
+# Children that come and go with what the source says: made, repaired, deleted.
+- apiGroups: [""]
+  resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments]
@@ -31,7 +41,7 @@ What the operator does on the API server, and no more. Each rule has its reason 
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [monitoring.coreos.com]
-  resources: [podmonitors, prometheusrules]
+  resources: [prometheusrules]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [keda.sh]
   resources: [scaledobjects, triggerauthentications]
@@ -39,17 +49,19 @@ What the operator does on the API server, and no more. Each rule has its reason 
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
-# Secrets: brokers' addresses are read, the components' logins written. They go with their source; nobody deletes them.
+# Brokers' addresses are read, each source's own logins written. A change of a signing secret makes new pods, so all are watched, by their metadata.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]
+# What happens to a source is told in `kubectl describe`.
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
 {{- end }}
 
-{{/* In the operator's own namespace: which replica acts. A name can not bound "create". */}}
+{{/* In the operator's own namespace: which replica acts. */}}
 {{- define "forebay.leaseRules" -}}
+# Of several replicas the one that holds the Lease acts. A name can not bound "create".
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]

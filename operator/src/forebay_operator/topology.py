@@ -65,7 +65,7 @@ async def settle(context: Context, key: Key, source: WebhookSource, broker: Brok
     except Refused as error:
         return Standing(Trouble("ChildRefused", f"The API server refuses a broker login's Secret: {error}"), 30.0)
     except Inequivalent as error:
-        return Standing(Trouble("QueueInequivalent", f"{error}. See docs/how-to/upgrade.md"), 60.0)
+        return Standing(Trouble("QueueInequivalent", f"{error}. See docs/upgrade.md"), 60.0)
     except Unavailable as error:
         trouble = Trouble("BrokerUnavailable", f"{error}. Webhooks that were accepted are safe; it is tried again.")
         return Standing(trouble, None if broker.failure else 5.0)  # the next look that succeeds wakes us
