@@ -29,8 +29,7 @@ What may the operator of the release `forebay` do, here in the namespace `paymen
 kubectl auth can-i --list --namespace payments --as=system:serviceaccount:forebay-system:forebay
 ```
 
-It may do what it does, and no more: a test of this repository reads the API server's audit log and fails for each right below that
-nothing used. This page is generated from the chart (`make reference`).
+The tests run it under exactly these rights, on an API server that refuses it everything else. This page is generated from the chart (`make reference`).
 
 ## The operator, where it looks after sources
 By a ClusterRole, or, with `watchNamespaces`, by a Role in each of these namespaces; the rules are the same.

@@ -74,12 +74,6 @@ def test_every_target_that_the_readme_names_is_there() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_every_link_of_the_pages_leads_somewhere() -> None:
-    for page in [*TREE.glob("*.md"), *(TREE / "docs").rglob("*.md"), *(TREE / "examples").rglob("*.md")]:
-        for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text("utf-8")):
-            assert (page.parent / link).exists(), f"{page.relative_to(TREE)} links to {link}"
-
-
 def _project(member: str) -> dict[str, Any]:
     project: dict[str, Any] = tomllib.loads((TREE / member / "pyproject.toml").read_text("utf-8"))["project"]
     return project

@@ -1,6 +1,6 @@
 {{/*
 What the operator does on the API server, and no more. docs/rbac.md is made from these rules and the comments above them (`make
-reference`); tests/reconciling fails for a right that nothing uses.
+reference`); tests/reconciling runs the operator under exactly these.
 */}}
 
 {{/* In each namespace that is watched. */}}
