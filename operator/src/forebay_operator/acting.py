@@ -4,16 +4,13 @@ The first lists come before any reconcile: whoever reconciles a source whose chi
 """
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-import kopf
-
-from forebay.errors import ForebayError, SpecError
+from forebay.errors import ForebayError, SpecError, Unavailable
 from forebay.telemetry import Throttle
 from forebay_operator import handlers
 from forebay_operator.broker import LOOK_S, Broker
@@ -22,6 +19,7 @@ from forebay_operator.context import Context
 from forebay_operator.desired import CHILD_KINDS, OPTIONAL_APIS
 from forebay_operator.measures import Measures
 from forebay_operator.reconcile import Reconciler
+from forebay_operator.watches import watch
 from forebay_operator.work import WorkQueue
 from forebay_operator.world import ChildId, Key, SecretId, key_of
 
@@ -47,19 +45,11 @@ class Acting:
         self._throttle = Throttle()
         self._secrets_since: dict[str | None, str] = {}
         self._listed = asyncio.Event()
-        self._asked_to_end = False
         self.unready: str | None = "has not listed everything yet"
         self.deaf: str | None = None
 
     async def run(self) -> None:
-        """Act until a signal comes. Raises what makes going on senseless."""
-        try:
-            await self._terms()
-        except asyncio.CancelledError:
-            if not self._asked_to_end:
-                raise
-
-    async def _terms(self) -> None:
+        """Act until cancelled. Raises what makes going on senseless."""
         while True:
             await self._patiently(self._take_stock)
             self.unready = None
@@ -67,9 +57,6 @@ class Acting:
                 restart = asyncio.Event()
                 async with _running(self._stop_when_apis_change(restart)):
                     await self._watch(restart)
-                    self._mind_signals()
-            if not restart.is_set():
-                return
             self._context.log.info("watches anew: optional APIs came or went", apis=sorted(self._context.platform.apis))
 
     def _always(self) -> list[Coroutine[Any, Any, None]]:
@@ -122,42 +109,21 @@ class Acting:
         self._wake([*there, *gone])
 
     async def _watch(self, stop: asyncio.Event) -> None:
-        """Let kopf watch, until a signal or `stop`. What ends it otherwise, such as a refusal, is no reason to end with it."""
+        """Watch until `stop`. What ends it otherwise, such as a refusal, is no reason to end with it."""
         handlers.quieten()
-        context, namespaces = self._context, self._context.options.namespaces
-        while True:
+        while not stop.is_set():
             try:
-                await kopf.operator(
-                    registry=handlers.registry(context.world, context.kinds, self._queue.add, self._saw),
-                    settings=handlers.settings(context.kinds),
-                    stop_flag=stop,
-                    standalone=True,
-                    clusterwide=not namespaces,
-                    namespaces=namespaces,
-                )
-            except Exception as error:  # noqa: BLE001  # kopf's, aiohttp's, and of lines that were cut
-                self._mind_signals()
-                self._complain("watches ended", repr(error))
+                await watch(self._context.kinds, self._context.options.namespaces, self._hear, stop)
+            except Unavailable as error:
+                self._complain("watches ended", error)
                 await asyncio.sleep(_RETRY_S)
-            else:
-                return
 
-    def _mind_signals(self) -> None:
-        """Kopf takes the signals over, and hears nothing of them once it has ended."""
-        acting = asyncio.current_task()
-        assert acting is not None
-
-        def end() -> None:
-            self._asked_to_end = True
-            acting.cancel()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, end)
-
-    def _saw(self, kind: Kind, in_a_list: bool) -> None:
+    def _hear(self, kind: Kind, told: str | None, item: Object) -> None:
         self._measures.events.labels(kind.kind).inc()
-        if in_a_list:
+        if told is None:  # in a list, which says nothing of what went meanwhile
             self._listed.set()
+        see = self._context.world.see_source if kind == SOURCE else self._context.world.see_child
+        self._wake([see(item, gone=told == "DELETED")])
 
     async def _look_for_losses(self) -> None:
         """A watch that was cut begins again with a list. What is not in it went while nobody watched.

@@ -1,4 +1,4 @@
-"""What kopf sees, and nothing else of kopf: sources and labelled children go into the world, their owners into the queue."""
+"""What kopf watches and how, and nothing else of kopf: sources, and the children that carry our label."""
 
 import dataclasses
 import logging
@@ -8,13 +8,13 @@ from typing import Any
 
 import kopf
 
-from forebay_operator.cluster import PAGE, SECRET, SOURCE, Kind
-from forebay_operator.world import Key, World
+from forebay_operator.cluster import PAGE, SECRET, SOURCE, Kind, Object
 
 # Labels by which children are found among all objects of their kinds.
 SELECTOR = "app.kubernetes.io/managed-by=forebay-operator"
 
-Enqueue = Callable[[Key], None]
+# Hears the kind of an object, how it was told of (None: in a list; ADDED, MODIFIED, DELETED), and the object itself.
+Hear = Callable[[Kind, str | None, Object], None]
 
 # Seconds. A watch that is silent for longer than bookmarks take is dead (kopf's own default), and none lives for ever.
 _SERVER_TIMEOUT_S, _CLIENT_TIMEOUT_S, _CONNECT_TIMEOUT_S = 300, 330, 30
@@ -27,34 +27,26 @@ _RECONNECT_S = 1.0
 _BACKOFFS_S = (0.5, 1.0, 2.0, *[4.0] * 1000)
 
 
-def registry(
-    world: World, kinds: Iterable[Kind], enqueue: Enqueue, seen: Callable[[Kind, bool], None]
-) -> kopf.OperatorRegistry:
-    """The handlers for these kinds of children, and for sources.
-
-    `seen` hears of each event's kind, and whether a list has told it: of what went meanwhile, a list says nothing.
-    """
+def registry(kinds: Iterable[Kind], hear: Hear, ending: Callable[[], None]) -> kopf.OperatorRegistry:
+    """The handlers for sources and these kinds of children. `ending` is called as kopf ends, whatever ended it."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
     def login(**context: Any) -> Any:
         return _as_pod(os.environ, **context) or kopf.login_with_kubeconfig(**context)
 
-    @kopf.on.event(*_named(SOURCE), registry=handlers)
-    async def source_seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # kopf's name for it
-        seen(SOURCE, type is None)
-        key = world.see_source(dict(body), gone=type == "DELETED")
-        if key is not None:
-            enqueue(key)
+    @kopf.on.cleanup(registry=handlers)
+    async def ends(**_: Any) -> None:
+        ending()
 
-    async def child_seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
-        seen(Kind(body["apiVersion"], body["kind"]), type is None)
-        key = world.see_child(dict(body), gone=type == "DELETED")
-        if key is not None:
-            enqueue(key)
+    def hearing(kind: Kind) -> Any:
+        async def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002  # kopf's name for it
+            hear(kind, type, dict(body))
 
-    for kind in sorted({*kinds, SECRET}):
-        kopf.on.event(*_named(kind), registry=handlers, id=f"{kind.kind}_seen")(child_seen)
+        return seen
+
+    for kind in sorted({*kinds, SECRET, SOURCE}):
+        kopf.on.event(*_named(kind), registry=handlers, id=f"{kind.kind}_seen")(hearing(kind))
     return handlers
 
 
@@ -112,6 +104,8 @@ class _NoProgress(kopf.ProgressStorage):
 def quieten() -> None:
     """The log lines of kopf itself below a warning tell of its inside; what an operator does is told by our lines."""
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # That it takes no signals, in the thread where we run it, is as we want it.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 
 
 def _as_pod(environment: Mapping[str, str], **context: Any) -> kopf.ConnectionInfo | None:
