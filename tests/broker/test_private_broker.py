@@ -22,7 +22,7 @@ from tests.support.processes import alive, arguments_of, descendants, listening_
 from tests.support.waiting import eventually, so
 
 OWNER = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from forebay_cli.rabbitmq import private_broker
 
@@ -31,6 +31,7 @@ async def main():
         print(broker.pid, flush=True)
         await asyncio.Event().wait()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 asyncio.run(main())
 """
 
