@@ -56,7 +56,7 @@ def scheme(**changes: Any) -> Scheme:
         ({"signed": "{body:>10}"}, "{body:>10} is not known"),
         ({"signed": "{body"}, "expected '}'"),
         ({"signed": "{body}\ud800"}, "surrogates not allowed"),
-        ({"event_type": "type"}, "neither header:NAME nor json:FIELD"),
+        ({"event_type": "type"}, "neither header:NAME nor json:PATH"),
         ({"prefix": "é"}, "is not ASCII"),
         ({"algorithm": Algorithm.NONE}, "checks nothing"),
         (
@@ -163,7 +163,7 @@ def test_providers_are_found_in_any_case(name: str) -> None:
 
 def test_an_unknown_provider_is_an_error_and_never_lets_anybody_in() -> None:
     for name in ("githubb", "", "no"):
-        with pytest.raises(SpecError, match="use one of GitHub, HMAC, None, StandardWebhooks, Stripe"):
+        with pytest.raises(SpecError, match="use one of AdyenPlatforms, .*GitHub, .*HMAC, .*None, .*StandardWebhooks, Stripe, "):
             preset(name)
 
 
@@ -185,6 +185,8 @@ PRESET = """
 name = "Acme"
 sources = ["https://acme.example"]
 checked = 2026-11-24
+confidence = "published"
+setup = "The secret is in the safe."
 [scheme]
 algorithm = "hmac-sha512"
 signature_headers = ["X-Acme"]
@@ -211,6 +213,8 @@ def test_a_preset_is_a_small_file() -> None:
         ('["X-Acme"]', '["X-Acme"]\ntimestamp = "X-Time"', "timestamp is 'X-Time', not dict"),
         ("[scheme]", "scheme = 5\n[other]", "scheme is 5, not dict"),
         ("checked = 2026-11-24", 'checked = "today"', "checked is 'today', not date"),
+        ('"published"', '"hearsay"', "'hearsay' is not a valid Confidence"),
+        ('setup = "The secret is in the safe."', "", "needs 'setup'"),
         ("[scheme]", "[scheme", "can not be read"),
     ],
 )

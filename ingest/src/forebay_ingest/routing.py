@@ -36,7 +36,7 @@ class Router:
     """The routing table of a source. The last route is expected to match everything (`default`)."""
 
     def __init__(self, routes: Sequence[Route], event_type: str | None) -> None:
-        """`event_type` is where the scheme finds it: "header:NAME", "json:FIELD" or None."""
+        """`event_type` is where the scheme finds it: "header:NAME", "json:PATH" or None."""
         self._routes = [(route.queue, _predicate(route.match)) for route in routes]
         place, _, name = (event_type or "").partition(":")
         self._header = name if place == "header" else None

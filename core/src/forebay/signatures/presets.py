@@ -4,12 +4,20 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from forebay.errors import SpecError
 from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp, Unit
+
+
+class Confidence(StrEnum):
+    """How sure it is that the provider signs like that."""
+
+    PUBLISHED = "published"  # read in the provider's documentation or in a library of its own
+    REPORTED = "reported"  # read in what others wrote to receive its webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +28,8 @@ class Preset:
     scheme: Scheme
     sources: tuple[str, ...]  # where the scheme is published
     checked: date  # when these were last read
+    confidence: Confidence
+    setup: str  # where a person finds the secret at the provider, in a sentence or two
 
 
 def preset(name: str) -> Preset:
@@ -47,6 +57,8 @@ def parse_preset(text: str) -> Preset:
             scheme=_scheme(_value("scheme", document["scheme"])),
             sources=_value("sources", document["sources"]),
             checked=_value("checked", document["checked"]),
+            confidence=_value("confidence", document["confidence"]),
+            setup=_value("setup", document["setup"]),
         )
     except KeyError as error:
         raise SpecError(f"a preset needs {error.args[0]!r}") from error
@@ -61,7 +73,7 @@ def _scheme(table: dict[str, Any]) -> Scheme:
     return Scheme(**values)
 
 
-_ENUMS = {"algorithm": Algorithm, "encoding": Encoding, "key_encoding": KeyEncoding, "unit": Unit}
+_ENUMS = {"confidence": Confidence, "algorithm": Algorithm, "encoding": Encoding, "key_encoding": KeyEncoding, "unit": Unit}
 _KINDS = {"scheme": dict, "timestamp": dict, "checked": date, "tolerance": int | float}  # all others are texts
 
 

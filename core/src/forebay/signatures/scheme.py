@@ -36,6 +36,7 @@ class KeyEncoding(StrEnum):
 class Unit(StrEnum):
     SECONDS = "s"
     MILLISECONDS = "ms"
+    RFC3339 = "rfc3339"  # a text, "2026-11-26T11:30:00Z", with an offset from UTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Timestamp:
 
     headers: tuple[str, ...] = ()  # the first of these that is present, or …
     item: str = ""  # … the one item of the signature header that begins so ("t=")
-    unit: Unit = Unit.SECONDS  # whole ones since 1970
+    unit: Unit = Unit.SECONDS  # whole ones since 1970, unless it is a text
     tolerance: float = 300  # seconds, into the past and into the future; math.inf accepts any age
 
 
@@ -62,7 +63,7 @@ class Scheme:
     key_encoding: KeyEncoding = KeyEncoding.TEXT
     key_prefix: str = ""  # taken off a secret before decoding if it is there ("whsec_")
     delivery_id_headers: tuple[str, ...] = ()  # the first of these that is present is the delivery's id
-    event_type: str | None = None  # where the event type stands: "header:NAME" or "json:FIELD" (top level)
+    event_type: str | None = None  # where the event type stands: "header:NAME" or "json:PATH" (dotted)
     content_type: str = "application/json"  # of samples
 
     def __post_init__(self) -> None:
@@ -78,7 +79,7 @@ def _common_faults(scheme: Scheme) -> Iterator[str]:
         if not HEADER_NAME.fullmatch(name):
             yield f"{name!r} can not be a header's name"
     if scheme.event_type is not None and not _EVENT_TYPE.fullmatch(scheme.event_type):
-        yield f"event type {scheme.event_type!r} is neither header:NAME nor json:FIELD"
+        yield f"event type {scheme.event_type!r} is neither header:NAME nor json:PATH"
     for text in (scheme.prefix, scheme.separator, stamp.item):
         if not text.isascii():
             yield f"{text!r} is not ASCII, a header's value is"

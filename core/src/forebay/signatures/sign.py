@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from forebay.errors import SpecError
 from forebay.signatures.mac import Mac
-from forebay.signatures.scheme import Algorithm, Scheme, Timestamp, Unit
+from forebay.signatures.scheme import Algorithm, Scheme, Timestamp
+from forebay.signatures.stamps import write_stamp
 from forebay.signatures.template import BODY, ID, TIMESTAMP, compile_template
 
 
@@ -22,7 +23,7 @@ def sign(
     if scheme.algorithm is Algorithm.NONE:
         return identity
     stamp = scheme.timestamp or Timestamp()
-    stamped = str(int(now * 1000) if stamp.unit is Unit.MILLISECONDS else int(now))
+    stamped = write_stamp(now, stamp.unit)
     fields = {name.lower().encode(): value.encode("latin-1") for name, value in headers}
     fields |= {BODY: body, TIMESTAMP: stamped.encode(), ID: delivery_id.encode()}
     signature = scheme.prefix + _signature(scheme, secret, fields)

@@ -7,14 +7,13 @@ from hmac import compare_digest
 
 from forebay.errors import SpecError
 from forebay.signatures.mac import Mac
-from forebay.signatures.scheme import Algorithm, Scheme, Timestamp, Unit
+from forebay.signatures.scheme import Algorithm, Scheme, Timestamp
+from forebay.signatures.stamps import read_stamp
 from forebay.signatures.template import BODY, ID, TIMESTAMP, compile_template
 
 # Items of one request's signature headers that are looked at; senders that rotate secrets send two or three.
 # Bounds the work a stranger can ask for.
 MAX_ITEMS = 32
-# Digits of a timestamp: enough for microseconds until the year 2286.
-MAX_DIGITS = 16
 
 
 class Reason(StrEnum):
@@ -69,7 +68,7 @@ class Verifier:
         self._stamped = scheme.timestamp is not None
         self._stamps = _lower(stamp.headers)
         self._stamp_item = stamp.item.encode()
-        self._per_second = 1000 if stamp.unit is Unit.MILLISECONDS else 1
+        self._unit = stamp.unit
         self._tolerance = _tolerance(scheme, tolerance)
         self._wanted = frozenset((*self._signatures, *self._ids, *self._stamps, *self._named))
         self._lengths = frozenset(map(len, self._wanted))
@@ -99,11 +98,12 @@ class Verifier:
         signatures = self._complete(fields)
         if isinstance(signatures, Reason):
             return _REFUSED[signatures]
+        signed_at = read_stamp(fields[TIMESTAMP], self._unit) if self._stamped else now
+        if signed_at is None:
+            return _REFUSED[Reason.MALFORMED_TIMESTAMP]
         # The age comes last, so that its two reasons are only said of senders that know the secret.
         verdict = self._match(self._template.render(fields), signatures)
-        if self._stamped and isinstance(verdict, Verified):
-            return self._timely(verdict, now - int(fields[TIMESTAMP]) / self._per_second)
-        return verdict
+        return self._timely(verdict, now - signed_at) if isinstance(verdict, Verified) else verdict
 
     def _collect(self, headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
         """The headers that count, by name in lower case; None if one of them came twice."""
@@ -151,10 +151,7 @@ class Verifier:
             stamps = [fields[name] for name in self._stamps if name in fields][:1]
         if not stamps:
             return Reason.MISSING_TIMESTAMP
-        stamp = stamps[0]
-        if len(stamps) > 1 or len(stamp) > MAX_DIGITS or not stamp.isdigit():
-            return Reason.MALFORMED_TIMESTAMP
-        return stamp
+        return stamps[0] if len(stamps) == 1 else Reason.MALFORMED_TIMESTAMP
 
     def _identify(self, fields: dict[bytes, bytes]) -> bool:
         """Whether every other header that is signed is there; puts the delivery's id in its place."""
