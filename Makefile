@@ -51,6 +51,7 @@ reference: ## Rewrite the generated pages: docs/reference, docs/rbac.md, the cha
 	@$(RUN) python tools/cli_reference.py
 	@$(RUN) python tools/chart_reference.py
 	@$(RUN) python tools/rights_reference.py
+	@$(RUN) python tools/providers_reference.py
 
 bench: setup-bench ## Measure ingest and worker against their peers (25 min; QUICK=1: 5 min) into bench/results
 	@failed=0; for part in ingest worker; do $(RUN_BENCH) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed

@@ -9,6 +9,7 @@ import yaml
 
 from forebay import manifest
 from forebay.signatures.configured import scheme_of
+from forebay.signatures.presets import parse_preset, presets
 from forebay.signatures.scheme import Scheme
 from forebay_operator.desired.settings import ingest_settings
 from tests.verifying.signed import GITHUB, STANDARD, STRIPE, raw, signed, verdict
@@ -32,7 +33,17 @@ SCHEMES = [scheme(WHOLE["spec"]["ingest"]["verification"]), *(scheme(part["verif
 
 def test_the_page_shows_every_provider() -> None:
     assert SCHEMES[:3] == [GITHUB, STRIPE, STANDARD]
-    assert [part["verification"]["provider"] for part in PARTS[2:]] == ["HMAC", "HMAC", "GitHub"]
+    assert [part["verification"]["provider"] for part in PARTS[2:]] == ["HMAC", "GitHub"]
+
+
+def test_the_file_that_the_page_shows_is_a_preset() -> None:
+    (text,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    assert parse_preset(text).name == "Acme"
+
+
+def test_the_page_counts_the_providers() -> None:
+    assert len(set(presets()) - {"HMAC", "None"}) == 22
+    assert "Twenty-two are known" in PAGE
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.signature_headers[0])

@@ -80,9 +80,16 @@ def body_of(provider: str, scheme: Scheme, event: str, moment: Moment) -> bytes:
     if event in events(provider):
         return Template(_text(provider, event)).substitute(_values(moment)).encode()
     place, _, name = (scheme.event_type or "").partition(":")
-    kind = name if place == "json" else "type"
-    iso = _values(moment)["iso"]
-    return json.dumps({kind: event, "id": moment.uuid, "created": iso, "data": {"number": moment.number}}).encode()
+    sample: dict[str, object] = {
+        "id": moment.uuid,
+        "created": _values(moment)["iso"],
+        "data": {"number": moment.number},
+    }
+    first, *below = (name if place == "json" else "type").split(".")
+    value: object = event
+    for step in reversed(below):
+        value = {step: value}
+    return json.dumps({first: value} | sample).encode()
 
 
 def parse_header(text: str) -> tuple[str, str]:

@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forebay.json_path import MISSING, dig
 from forebay.settings import Match, Route
 
 # Characters of an event type or delivery id that are kept.
 KEPT = 200
-
-_MISSING = object()
 
 
 @dataclass(slots=True)
@@ -21,10 +20,10 @@ class _Webhook:
     suffix: str
     body: bytes
     event_type: str | None = None
-    parsed: Any = _MISSING
+    parsed: Any = MISSING
 
     def json(self) -> Any:
-        if self.parsed is _MISSING:
+        if self.parsed is MISSING:
             try:
                 self.parsed = json.loads(self.body)
             except (ValueError, RecursionError):
@@ -58,7 +57,7 @@ class Router:
             value = webhook.headers.get(self._header)
             return None if value is None else value[:KEPT]
         if self._field is not None:
-            value = _dig(webhook.json(), self._field)
+            value = dig(webhook.json(), self._field)
             return value[:KEPT] if isinstance(value, str) else None
         return None
 
@@ -107,22 +106,10 @@ def _by_suffix(suffix: str) -> _Predicate:
 
 def _by_json(path: str, values: frozenset[str]) -> _Predicate:
     def matches(webhook: _Webhook) -> bool:
-        value = _dig(webhook.json(), path)
-        return value is not _MISSING and (not values or _as_text(value) in values)
+        value = dig(webhook.json(), path)
+        return value is not MISSING and (not values or _as_text(value) in values)
 
     return matches
-
-
-def _dig(data: Any, path: str) -> Any:
-    """What a dotted path leads to; numbers step into lists. _MISSING where it leads nowhere."""
-    for step in path.split("."):
-        if isinstance(data, dict) and step in data:
-            data = data[step]
-        elif isinstance(data, list) and step.isascii() and step.isdigit() and int(step) < len(data):
-            data = data[int(step)]
-        else:
-            return _MISSING
-    return data
 
 
 def _as_text(value: Any) -> str:

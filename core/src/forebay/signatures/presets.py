@@ -73,7 +73,13 @@ def _scheme(table: dict[str, Any]) -> Scheme:
     return Scheme(**values)
 
 
-_ENUMS = {"confidence": Confidence, "algorithm": Algorithm, "encoding": Encoding, "key_encoding": KeyEncoding, "unit": Unit}
+_ENUMS = {
+    "confidence": Confidence,
+    "algorithm": Algorithm,
+    "encoding": Encoding,
+    "key_encoding": KeyEncoding,
+    "unit": Unit,
+}
 _KINDS = {"scheme": dict, "timestamp": dict, "checked": date, "tolerance": int | float}  # all others are texts
 
 

@@ -1,0 +1,133 @@
+"""forebay verify: what the endpoint would say of a recorded request."""
+
+import json
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from forebay.errors import SpecError
+from forebay.json_path import dig
+from forebay.signatures.presets import Preset, preset
+from forebay.signatures.scheme import Algorithm
+from forebay.signatures.verify import Refused, Verified, Verifier
+from forebay_cli import options
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@click.command(
+    "verify",
+    epilog=options.examples("""
+forebay verify --provider github --request recorded.http --secret-file webhook-secret
+forebay verify --provider stripe --request recorded.http --secret whsec_… --now 2026-11-26T11:30:00Z
+"""),
+)
+@click.option("--provider", required=True, metavar="NAME", help="Who signed it, in any case; see forebay providers.")
+@click.option(
+    "--request",
+    "file",
+    required=True,
+    type=click.File("rb"),
+    metavar="FILE",
+    help="The request as it was sent: its first line, headers, an empty line, the body's bytes; - for standard input.",
+)
+@click.option("--secret", "secrets", multiple=True, metavar="TEXT", help="A signing secret. Can be repeated.")
+@click.option(
+    "--secret-file",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The same from a file, which keeps it out of the shell's history; a newline at its end is left out.",
+)
+@click.option("--now", metavar="TIME", help="Verify as of this time: RFC 3339, or seconds since 1970.  [default: now]")
+@click.option("--tolerance", type=float, metavar="SECONDS", help="How far from now the signed time may be.")
+def command(
+    provider: str,
+    file: Any,
+    secrets: tuple[str, ...],
+    files: tuple[Path, ...],
+    now: str | None,
+    tolerance: float | None,
+) -> None:
+    """Say whether a recorded request is let in, and why not.
+
+    Prints JSON. Exits with 0 if it is let in, with 1 if it is refused.
+    """
+    known = preset(provider)
+    if known.name == "HMAC":
+        raise SpecError("provider HMAC does not say how it signs; name one of forebay providers")
+    headers, body = parse_request(file.read())
+    keys = [secret.encode() for secret in secrets] + [path.read_bytes().removesuffix(b"\n") for path in files]
+    if not keys and known.scheme.algorithm is not Algorithm.NONE:
+        raise SpecError(f"provider {known.name} needs a secret to check with; give --secret or --secret-file")
+    verdict = Verifier(known.scheme, keys, tolerance).verify(headers, body, _moment(now))
+    click.echo(json.dumps(_answer(known, verdict, headers, body), indent=2))
+    if isinstance(verdict, Refused):
+        click.get_current_context().exit(1)
+
+
+def parse_request(raw: bytes) -> tuple[Headers, bytes]:
+    """Headers and body of an HTTP/1.1 request (RFC 9112). Lines may end in LF alone. Raises SpecError, which names the line."""
+    head, body = _parted(raw)
+    first, *lines = head.replace(b"\r\n", b"\n").split(b"\n")
+    if len(first.split(b" ")) != 3 or b"HTTP/" not in first:
+        raise SpecError("the request: line 1 is no request line; begin it with POST /path HTTP/1.1")
+    headers = []
+    for number, line in enumerate(lines, 2):
+        name, colon, value = line.partition(b":")
+        if not (colon and name) or name.strip() != name:
+            raise SpecError(
+                f"the request: line {number} is no header; write Name: value, and an empty line before the body"
+            )
+        headers.append((name, value.strip(b" \t")))
+    return tuple(headers), body
+
+
+def _parted(raw: bytes) -> tuple[bytes, bytes]:
+    ends = [(raw.index(end), len(end)) for end in (b"\r\n\r\n", b"\n\n") if end in raw]
+    if not ends:
+        raise SpecError("the request has no empty line after its headers; the body begins after it")
+    at, length = min(ends)
+    return raw[:at], raw[at + length :]
+
+
+def _moment(text: str | None) -> float:
+    if text is None:
+        return time.time()
+    try:
+        return float(text) if text.replace(".", "", 1).isdigit() else _dated(text)
+    except ValueError:
+        raise SpecError(f"--now {text!r} is no time; write 2026-11-26T11:30:00Z or seconds since 1970") from None
+
+
+def _dated(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("whose clock?")
+    return moment.timestamp()
+
+
+def _answer(known: Preset, verdict: Verified | Refused, headers: Headers, body: bytes) -> dict[str, object]:
+    named = {name.lower(): value.decode("latin-1") for name, value in reversed(headers)}
+    place, _, name = (known.scheme.event_type or "").partition(":")
+    kind = named.get(name.lower().encode()) if place == "header" else _in_body(body, name) if name else None
+    ids = (named.get(header.lower().encode()) for header in known.scheme.delivery_id_headers)
+    return {
+        "accepted": isinstance(verdict, Verified),
+        "provider": known.name,
+        "reason": verdict.reason.value if isinstance(verdict, Refused) else None,
+        "event_type": kind,
+        "dedup_key": next((value for value in ids if value is not None), None),
+    }
+
+
+def _in_body(body: bytes, path: str) -> str | None:
+    try:
+        value = dig(json.loads(body), path)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,47 @@
+"""A scheme in words that a person compares with the provider's documentation."""
+
+from forebay.signatures.scheme import Algorithm, Scheme
+
+
+def signature(scheme: Scheme) -> str:
+    """What is signed, how, and in which header that stands."""
+    if scheme.algorithm is Algorithm.NONE:
+        return "nothing is verified"
+    how = f"{scheme.algorithm.upper()} of {scheme.signed}, {scheme.encoding}"
+    after = f" after {scheme.prefix}" if scheme.prefix else ""
+    return f"{how}{after}, in {_either(scheme.signature_headers)}"
+
+
+def key(scheme: Scheme) -> str:
+    """What of the secret is the key."""
+    if scheme.algorithm is Algorithm.NONE:
+        return "none"
+    spelled = (
+        "the secret's text" if scheme.key_encoding == "text" else f"the secret, decoded from {scheme.key_encoding}"
+    )
+    return f"{spelled}, without {scheme.key_prefix} in front" if scheme.key_prefix else spelled
+
+
+def clock(scheme: Scheme) -> str:
+    """Where the time of signing stands, and how far from now it may be."""
+    stamp = scheme.timestamp
+    if stamp is None:
+        return "no time is signed"
+    place = _either(stamp.headers) if stamp.headers else f"{stamp.item} in {scheme.signature_headers[0]}"
+    unit = {"s": "seconds since 1970", "ms": "milliseconds since 1970", "rfc3339": "a date and time"}[stamp.unit]
+    return f"{place}, {unit}; at most {stamp.tolerance:g} s from now"
+
+
+def event_type(scheme: Scheme) -> str:
+    """Where the type of the event stands."""
+    place, _, name = (scheme.event_type or "").partition(":")
+    return {"header": f"header {name}", "json": f"{name} in the body"}.get(place, "none")
+
+
+def delivery_id(scheme: Scheme) -> str:
+    """Where the provider's id of a delivery stands."""
+    return f"header {_either(scheme.delivery_id_headers)}" if scheme.delivery_id_headers else "none"
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
