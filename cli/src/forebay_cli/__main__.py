@@ -29,7 +29,7 @@ COMMANDS = {
     "dlq": "Look at dead letters, replay or discard them.",
     "init": "Print a commented manifest to start from.",
     "validate": "Say what is wrong with a manifest, and where.",
-    "providers": "List the providers whose signatures are known, and explain one.",
+    "providers": "List the providers whose signatures are known, or explain one.",
     "verify": "Say whether a recorded request is let in, and why not.",
     "render": "Print the Kubernetes objects of a source.",
     "pause": "Let a source on a cluster rest.",

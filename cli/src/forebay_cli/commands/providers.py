@@ -3,8 +3,6 @@
 import json
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from forebay.signatures import described
 from forebay.signatures.presets import Preset, preset, presets
@@ -55,9 +53,9 @@ def facts(known: Preset) -> dict[str, str | list[str]]:
 
 
 def _list(known: list[Preset]) -> None:
-    table = Table("NAME", "SIGNATURE", "CLOCK", "EVENT TYPE", box=None, pad_edge=False)
+    wide = max(len(item.name) for item in known)
+    click.echo(f"{'NAME':{wide}}  {'CLOCK':5}  SIGNATURE")
     for item in known:
         stamp = item.scheme.timestamp
         clock = f"{stamp.tolerance:g} s" if stamp else "-"
-        table.add_row(item.name, described.signature(item.scheme), clock, described.event_type(item.scheme))
-    Console().print(table)
+        click.echo(f"{item.name:{wide}}  {clock:5}  {described.signature(item.scheme)}")

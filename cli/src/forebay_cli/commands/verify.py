@@ -1,10 +1,10 @@
 """forebay verify: what the endpoint would say of a recorded request."""
 
 import json
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -30,7 +30,7 @@ forebay verify --provider stripe --request recorded.http --secret whsec_… --no
     "--request",
     "file",
     required=True,
-    type=click.File("rb"),
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
     metavar="FILE",
     help="The request as it was sent: its first line, headers, an empty line, the body's bytes; - for standard input.",
 )
@@ -46,8 +46,9 @@ forebay verify --provider stripe --request recorded.http --secret whsec_… --no
 @click.option("--now", metavar="TIME", help="Verify as of this time: RFC 3339, or seconds since 1970.  [default: now]")
 @click.option("--tolerance", type=float, metavar="SECONDS", help="How far from now the signed time may be.")
 def command(
+    *,
     provider: str,
-    file: Any,
+    file: Path,
     secrets: tuple[str, ...],
     files: tuple[Path, ...],
     now: str | None,
@@ -60,7 +61,7 @@ def command(
     known = preset(provider)
     if known.name == "HMAC":
         raise SpecError("provider HMAC does not say how it signs; name one of forebay providers")
-    headers, body = parse_request(file.read())
+    headers, body = parse_request(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     keys = [secret.encode() for secret in secrets] + [path.read_bytes().removesuffix(b"\n") for path in files]
     if not keys and known.scheme.algorithm is not Algorithm.NONE:
         raise SpecError(f"provider {known.name} needs a secret to check with; give --secret or --secret-file")
