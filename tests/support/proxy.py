@@ -26,6 +26,7 @@ class Fate:
     answer: tuple[int, str] | None = None  # status and body, in place of the server's
     headers: Mapping[str, str] = field(default_factory=dict)  # of that answer
     delay_s: float = 0.0  # before anything else
+    held_s: float = 0.0  # the server has answered, and so much later it is heard; of a streamed answer each piece
     hang_up: bool = False  # the connection is cut, and the server hears nothing
     line_cut: bool = False  # of a streamed answer: cut in the middle of its first line
     mute: bool = False  # of a streamed answer: nothing of it comes, and it does not end
@@ -115,6 +116,7 @@ class Proxy:
                 whole = await answer.read()
                 if self.end is not None and not await self.end():
                     return _cut(request)
+                await asyncio.sleep(fate.held_s)
                 return web.Response(status=answer.status, body=whole, headers=_passed(answer))
             return await _stream(request, answer, fate)
 
@@ -125,6 +127,7 @@ async def _stream(request: web.Request, answer: aiohttp.ClientResponse, fate: Fa
     async for chunk in answer.content.iter_any():
         if fate.mute:
             continue
+        await asyncio.sleep(fate.held_s)
         if fate.line_cut:
             await response.write(chunk[: len(chunk) // 2])
             return _cut(request)

@@ -95,7 +95,7 @@ class Reconciler:
 
     async def _settle(self, run: Pass) -> None:
         context = self._context
-        await retire.hold(context, run.key, run.seen)
+        run.later(await retire.hold(context, run.key, run.seen))
         versions = await gather.versions_of(context, run.source)
         run.note(unaccepted=gather.missing(versions, run.source) or self._address_taken(run))
         await self._settle_broker(run)
@@ -244,7 +244,7 @@ class Reconciler:
         if waits is not None:
             self._look_at_children(run)
             run.note(retiring=waits)
-            await report(self._context, run.key, run.seen, conditions(run.source, run.observed), {})
+            run.later(await report(self._context, run.key, run.seen, conditions(run.source, run.observed), {}))
 
 
 def with_queues(source: WebhookSource, more: tuple[str, ...]) -> WebhookSource:

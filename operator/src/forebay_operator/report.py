@@ -27,7 +27,7 @@ async def report(
 ) -> float | None:
     """Bring the source's status up to date, and tell of a change that matters by an Event.
 
-    Gives the seconds after which what was left unsaid can be said; None: nothing was.
+    Gives the seconds after which what was left unsaid can be said, or what was edited meanwhile be heeded; None: nothing.
     """
     before = seen.body.get("status") or {}
     generation = seen.body["metadata"].get("generation")
@@ -50,11 +50,11 @@ async def report(
     except Conflict:
         return _AGAIN_S
     context.reported[key] = now
-    context.world.see_source(after)
+    edited = context.world.see_answer(after)
     for name in _EVENTFUL:
         if name in verdicts and _changed(before, name, verdicts[name]):
             await _event(context, seen, name, verdicts[name])
-    return None
+    return 0.0 if edited else None
 
 
 def _counts_only(status: Object, before: Object) -> bool:

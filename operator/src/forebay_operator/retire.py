@@ -27,10 +27,15 @@ _COUNTED_S = 2 * LOOK_S
 _POLL_S = 1.0
 
 
-async def hold(context: Context, key: Key, seen: Source) -> None:
-    """Put the finalizer on, before anything is made that the API server would not clean up."""
-    if FINALIZER not in seen.finalizers:
-        context.world.see_source(await context.cluster.apply(_with_finalizers(key, seen, [FINALIZER])))
+async def hold(context: Context, key: Key, seen: Source) -> float | None:
+    """Put the finalizer on, before anything is made that the API server would not clean up. When to look again.
+
+    The answer may hold an edit that no watch will tell of as new.
+    """
+    if FINALIZER in seen.finalizers:
+        return None
+    held = await context.cluster.apply(_with_finalizers(key, seen, [FINALIZER]))
+    return 0.0 if context.world.see_answer(held) else None
 
 
 async def retire(context: Context, key: Key, seen: Source, source: WebhookSource) -> tuple[str | None, float | None]:

@@ -112,8 +112,14 @@ class World:
         metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
         kept = {**body, "metadata": metadata}
         before = self.sources.get(key)
+        if before is not None and _overtaken(body, before.version):
+            return None
         self.sources[key] = Source(kept, metadata["resourceVersion"])
         return None if before is not None and _same_but_status(before.body, kept) else key
+
+    def see_answer(self, body: Mapping[str, Any]) -> bool:
+        """The source as a write of ours has left it. Whether something else about it is new: no watch will say so again."""
+        return key_of(body) in self.sources and self.see_source(body) is not None
 
     def see_child(self, body: Mapping[str, Any], *, gone: bool = False) -> Key | None:
         """The owner's key, if what happened matters to it."""
@@ -126,7 +132,9 @@ class World:
         before = children.get(identity)
         if gone:
             return key if children.pop(identity, None) is not None else None
-        if before is not None and before.version == body["metadata"]["resourceVersion"]:
+        if before is not None and (
+            before.version == body["metadata"]["resourceVersion"] or _overtaken(body, before.version)
+        ):
             return None
         now = children[identity] = _child(body, before)
         return key if before is None or _matters(before, now) else None
@@ -134,6 +142,9 @@ class World:
     def see_applied(self, key: Key, body: Object) -> None:
         """A child as the API server made it of what we applied: nothing in it is anybody else's wish."""
         identity = ChildId(Kind(body["apiVersion"], body["kind"]), body["metadata"]["name"])
+        before = self.children.get(key, {}).get(identity)
+        if before is not None and _overtaken(body, before.version):
+            return  # somebody has changed it since, and the watch has told of that before this answer came
         child = _child(body, None)
         child.live = None
         self.children.setdefault(key, {})[identity] = child
@@ -234,6 +245,15 @@ def _child(body: Mapping[str, Any], before: Child | None) -> Child:
 def _own(texts: Mapping[str, str] | None) -> dict[str, str]:
     kept = ("forebay.dev/", "app.kubernetes.io/component")
     return {key: value for key, value in (texts or {}).items() if key.startswith(kept)}
+
+
+def _overtaken(body: Mapping[str, Any], version: str) -> bool:
+    """Whether this is the object as it was before that version of it: answers and watches come on ways of their own.
+
+    Versions are whole numbers that grow: https://github.com/kubernetes/enhancements/issues/5504
+    """
+    mine = body["metadata"]["resourceVersion"]
+    return (len(mine), mine) < (len(version), version)
 
 
 def _matters(before: Child, now: Child) -> bool:
