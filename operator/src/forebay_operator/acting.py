@@ -105,7 +105,7 @@ class Acting:
                     there.add(key_of(item))
         gone = [key for key in self._context.world.sources if key not in there]
         for key in gone:
-            del self._context.world.sources[key]
+            self._context.world.drop_source(key)
         self._wake([*there, *gone])
 
     async def _watch(self, stop: asyncio.Event) -> None:

@@ -56,7 +56,7 @@ class Operator:
         self._stack.push_async_callback(brokers.close)
         options = self._options
         self._context = Context(
-            options=options, world=World(), cluster=cluster, brokers=brokers, log=self._log, now=time.time,
+            options=options, world=World(wake=self._queue.add), cluster=cluster, brokers=brokers, log=self._log, now=time.time,
             platform=options.platform,
         )  # fmt: skip
         self._acting = Acting(self._context, self._queue, self._measures)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from forebay_operator.cluster import SECRET, Conflict, Kind, Missing, Object, Refused
 from forebay_operator.conditions import Trouble
 from forebay_operator.context import Context
+from forebay_operator.desired.metadata import SOURCE_LABEL
 from forebay_operator.drift import fingerprint, says
 from forebay_operator.world import HASH, Child, ChildId, Key
 
@@ -67,10 +68,15 @@ def identity(item: Object) -> ChildId:
 class TakenError(Exception):
     """The name belongs to an object that somebody else made; the text says what to do."""
 
-    def __init__(self, one: ChildId, namespace: str) -> None:
-        kind, name = one.kind.kind, one.name
+    def __init__(self, one: ChildId, found: Object) -> None:
+        kind, name, metadata = one.kind.kind, one.name, found["metadata"]
+        source = metadata.get("labels", {}).get(SOURCE_LABEL)
+        if source and metadata.get("ownerReferences"):
+            super().__init__(f"{kind} {name} belongs to source {metadata['namespace']}/{source}: rename one of the two")
+            return
         super().__init__(
-            f"{kind} {name} exists and is not Forebay's: delete it (kubectl delete {kind.lower()} {name} -n {namespace}) or rename the source"
+            f"{kind} {name} exists and is not Forebay's: delete it (kubectl delete {kind.lower()} {name} -n {metadata['namespace']})"
+            " or rename the source"
         )
 
 
@@ -131,6 +137,7 @@ async def _create(context: Context, key: Key, item: Object, uid: str) -> Object:
         return await context.cluster.create_applied(item)
     except Conflict:
         one = identity(item)
-        if not owned(await context.cluster.get(one.kind, key.namespace, one.name, metadata_only=True), uid):
-            raise TakenError(one, key.namespace) from None
+        found = await context.cluster.get(one.kind, key.namespace, one.name, metadata_only=True)
+        if not owned(found, uid):
+            raise TakenError(one, found) from None
         return await context.cluster.apply(item)

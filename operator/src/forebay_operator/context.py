@@ -34,7 +34,6 @@ class Context:
     kinds: frozenset[Kind] = frozenset()  # of children, as far as the API server has them
     addresses: dict[SecretId, KnownBroker] = field(default_factory=dict)
     places: dict[Key, Address] = field(default_factory=dict)  # where each source's queues are
-    claims: dict[Key, frozenset[tuple[str, str]]] = field(default_factory=dict)  # public host and path of each source
     reported: dict[Key, float] = field(default_factory=dict)  # when each source's status was written last
     closed: dict[Key, float] = field(default_factory=dict)  # since when nothing is published for a deleted source
 
@@ -42,6 +41,5 @@ class Context:
         """The source is gone."""
         self.world.forget(key)
         self.places.pop(key, None)
-        self.claims.pop(key, None)
         self.reported.pop(key, None)
         self.closed.pop(key, None)

@@ -97,13 +97,16 @@ class Reconciler:
         context = self._context
         run.later(await retire.hold(context, run.key, run.seen))
         versions = await gather.versions_of(context, run.source)
-        run.note(unaccepted=gather.missing(versions, run.source) or self._address_taken(run))
+        taken = self._address_taken(run)
+        run.note(unaccepted=gather.missing(versions, run.source) or taken)
         await self._settle_broker(run)
         draining = topology.dropped(run.source, run.broker) if run.broker else ()
         logins = self._login_versions(run)
         if len(logins) == len(topology.COMPONENTS):
             known = {name: version for name, version in versions.items() if version is not None}
-            await self._settle_children(run, with_queues(run.source, draining), {**known, **logins})
+            # A second route to an address would take webhooks from the first.
+            routed = without_route(run.source) if taken else run.source
+            await self._settle_children(run, with_queues(routed, draining), {**known, **logins})
         await self._tidy(run, draining)
         self._look_at_children(run)
         run.later(
@@ -153,20 +156,14 @@ class Reconciler:
 
     def _address_taken(self, run: Pass) -> Trouble | None:
         """Two sources at one public address: the older one keeps it."""
-        mine = _claims(run.source)
-        self._context.claims[run.key] = mine
-        for other, theirs in self._context.claims.items():
-            if other != run.key and mine & theirs and self._is_older(other, run):
-                host, path = min(mine & theirs)
-                return Trouble(
-                    "AddressTaken",
-                    f"{host or 'the gateway'}{path} is the address of source {other} already: set another spec.ingest.path or host",
-                )
-        return None
-
-    def _is_older(self, other: Key, run: Pass) -> bool:
-        theirs = self._context.world.sources.get(other)
-        return theirs is not None and _age(theirs) < _age(run.seen)
+        taken = self._context.world.addresses.taken(*run.key)
+        if taken is None:
+            return None
+        address, (namespace, name) = taken
+        return Trouble(
+            "AddressTaken",
+            f"{address} is the address of source {namespace}/{name} already: set another spec.ingest.path or host",
+        )
 
     async def _tidy(self, run: Pass, draining: tuple[str, ...]) -> None:
         """Remove what earlier wishes left on the broker, once nothing depends on it any more."""
@@ -257,19 +254,7 @@ def with_queues(source: WebhookSource, more: tuple[str, ...]) -> WebhookSource:
     return source.model_copy(update={"spec": source.spec.model_copy(update={"queues": (*source.spec.queues, *extra)})})
 
 
-def _claims(source: WebhookSource) -> frozenset[tuple[str, str]]:
-    """Host and path under which the source wants to be reached from outside."""
-    expose = source.spec.ingest.expose
-    if expose is None:
-        return frozenset()
-    if expose.ingress:
-        return frozenset({(expose.ingress.host, source.path)})
-    if expose.http_route is None:
-        return frozenset()
-    hosts = expose.http_route.hostnames or tuple(f"{ref.kind} {ref.name}" for ref in expose.http_route.parent_refs)
-    return frozenset((host, source.path) for host in hosts)
-
-
-def _age(seen: Source) -> tuple[str, str]:
-    metadata = seen.body["metadata"]
-    return metadata.get("creationTimestamp", ""), metadata["uid"]
+def without_route(source: WebhookSource) -> WebhookSource:
+    """The source as if nothing outside the cluster led to it."""
+    ingest = source.spec.ingest.model_copy(update={"expose": None})
+    return source.model_copy(update={"spec": source.spec.model_copy(update={"ingest": ingest})})

@@ -152,7 +152,7 @@ async def _password(context: Context, source: WebhookSource, user: str, componen
     except Missing:
         return None
     if not owned(found, source.metadata.uid or ""):
-        raise TakenError(one, source.namespace)
+        raise TakenError(one, found)
     return _password_in(found) if found["metadata"].get("annotations", {}).get(LOGIN) == user else None
 
 

@@ -5,10 +5,11 @@ Only what a reconcile needs is kept of each object; the bodies of a thousand sou
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from forebay_operator.addresses import Addresses
 from forebay_operator.cluster import SOURCE, Kind, Object
 from forebay_operator.desired.metadata import SOURCE_LABEL
 
@@ -99,6 +100,8 @@ class World:
     children: dict[Key, dict[ChildId, Child]] = field(default_factory=dict)
     secrets: dict[SecretId, str] = field(default_factory=dict)  # resourceVersions
     terminating: set[str] = field(default_factory=set)  # namespaces
+    addresses: Addresses = field(default_factory=Addresses)
+    wake: Callable[[Key], None] = lambda _: None  # looks at a source again that another one concerns
     _users: dict[SecretId, set[Key]] = field(default_factory=dict)
     _uses: dict[Key, frozenset[SecretId]] = field(default_factory=dict)
 
@@ -106,7 +109,7 @@ class World:
         """The source's key, if there is something new about it that is not our own report."""
         key = key_of(body)
         if gone:
-            self.sources.pop(key, None)
+            self.drop_source(key)
             self.uses(key, ())
             return key
         metadata = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
@@ -115,11 +118,20 @@ class World:
         if before is not None and _overtaken(body, before.version):
             return None
         self.sources[key] = Source(kept, metadata["resourceVersion"])
+        for other in self.addresses.see(kept):
+            self.wake(Key(*other))
         return None if before is not None and _same_but_status(before.body, kept) else key
 
     def see_answer(self, body: Mapping[str, Any]) -> bool:
         """The source as a write of ours has left it. Whether something else about it is new: no watch will say so again."""
         return key_of(body) in self.sources and self.see_source(body) is not None
+
+    def drop_source(self, key: Key) -> None:
+        """The source is gone; what it leaves concerns others."""
+        seen = self.sources.pop(key, None)
+        if seen is not None:
+            for other in self.addresses.see(seen.body, gone=True):
+                self.wake(Key(*other))
 
     def see_child(self, body: Mapping[str, Any], *, gone: bool = False) -> Key | None:
         """The owner's key, if what happened matters to it."""
@@ -166,7 +178,7 @@ class World:
             gone = self.sources.get(key)
             if gone is None or gone.uid != uid:
                 return None
-            del self.sources[key]
+            self.drop_source(key)
             return key
         children = self.children.get(key, {})
         child = children.get(ChildId(kind, name))
