@@ -53,7 +53,7 @@ async def test_a_public_address_is_one_for_all_namespaces(
         operator(control_plane, tmp_path, flags, kubeconfig=wide_account) as running,
     ):
         await place.apply(_exposed("first", host="everywhere.example.com"))
-        await place.until("first", "Accepted", "True")
+        await eventually(lambda: place.find("Ingress", "first-ingest"))
         await other.secret("rabbitmq", uri=newest_broker.uri, management=newest_broker.server.management_url)
         await other.secret("github-webhook", secret="s3cret")
         await other.apply(_exposed("first", host="everywhere.example.com"))
@@ -64,5 +64,6 @@ async def test_a_public_address_is_one_for_all_namespaces(
         await running.process.wait()
         async with operator(control_plane, tmp_path, flags, kubeconfig=wide_account):
             assert await place.find("Ingress", "first-ingest")
+            assert await other.find("Ingress", "first-ingest") is None
             await place.delete("WebhookSource", "first")
             await other.until("first", "Accepted", "True", within_s=30)
