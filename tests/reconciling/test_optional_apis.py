@@ -64,7 +64,7 @@ async def test_an_object_of_theirs_that_somebody_edits_comes_back(
             config = await equipped_place.get("ConfigMap", "github-dashboard")
             return (scaled["spec"]["maxReplicaCount"], config["metadata"]["labels"]["grafana_dashboard"]) == (10, "1")
 
-        await eventually(mended, within_s=10)
+        await eventually(mended, within_s=30)
 
 
 @contextmanager

@@ -79,6 +79,11 @@ async def test_an_edit_of_a_source_that_comes_with_the_answer(here: Yard) -> Non
             await here.api.apply(edits.pop())
         return True
 
+    async def counted() -> bool:
+        status = (await here.api.get("WebhookSource", "github"))["status"]
+        return "queued" in status and "dead" in status
+
+    await eventually(counted, within_s=40)  # the first counts would wake the operator as well
     here.kube.begin = edit_before_the_status
     await here.api.apply(source(spec__deletionPolicy="Delete"))
     await _heeded(here, 3)
