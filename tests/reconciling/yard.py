@@ -123,7 +123,9 @@ class Yard:
     async def world(self) -> dict[str, Any]:
         """All that there is of sources, in words that do not depend on the namespace or the moment."""
         found = {**await self._objects(), **await self._on_broker()}
-        text = json.dumps(found, sort_keys=True).replace(self.api.namespace, "NS").replace(self.vhost.name, "VHOST")
+        text = json.dumps(found, sort_keys=True)
+        for name, word in ((self.api.namespace, "NS"), (self.vhost.name, "VHOST")):
+            text = text.replace(name, word).replace(name.replace("-", r"\\-"), word)  # also within a pattern
         text = text.replace(f":{self.management.port}", ":MANAGEMENT")
         return dict(json.loads(re.sub(r"(\.(?:ingest|worker))\.[0-9a-f]{8}\b", r"\1.LOGIN", text)))
 
