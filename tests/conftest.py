@@ -164,7 +164,7 @@ def equipped(
 ) -> Iterator[ControlPlane]:
     """An API server that also has the APIs of prometheus-operator, KEDA and Gateway API, by their authors' own CRDs.
 
-    It is not the one of other tests: where these APIs are, the operator makes other objects.
+    It is not the one of other tests: where these APIs are, the operator makes other objects. It writes down what operators ask.
     """
     try:
         folders = [built(name) for name in FOREIGN[request.param]]
@@ -172,7 +172,8 @@ def equipped(
         if os.environ.get("CI") == "true":
             pytest.fail(f"CRDs could not be had: {error}")
         pytest.skip(str(error))
-    plane = ControlPlane(tmp_path_factory.mktemp("equipped"), programs)
+    group = "system:serviceaccounts:forebay-system"
+    plane = ControlPlane(tmp_path_factory.mktemp("equipped"), programs, audited_group=group)
     plane.start()
     try:
         install_crds(plane)

@@ -85,6 +85,7 @@ class ControlPlane:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     port: int = field(default_factory=_free_port)
     without: tuple[str, ...] = ()  # controllers that do not run, by their names in `kube-controller-manager --help`
+    audited_group: str = ""  # whose requests are written down in `audit_log`; none: nobody's
     _etcd_ports: tuple[int, int] = field(default_factory=lambda: (_free_port(), _free_port()))
     _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
@@ -102,6 +103,11 @@ class ControlPlane:
     def kubeconfig(self) -> Path:
         """The administrator's."""
         return self.folder / "admin.kubeconfig"
+
+    @property
+    def audit_log(self) -> Path:
+        """Each request of the audited group, a line of JSON (https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/)."""
+        return self.folder / "audit.log"
 
     @property
     def network(self) -> Path:
@@ -187,7 +193,20 @@ class ControlPlane:
             f"--egress-selector-config-file={self.folder}/network.json",
             # As on OpenShift: an owner that blocks deletion may be set by those alone who may set its finalizers.
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+            *self._audit(),
         ]
+
+    def _audit(self) -> list[str]:
+        if not self.audited_group:
+            return []
+        policy = {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": [{"level": "Metadata", "userGroups": [self.audited_group]}, {"level": "None"}],
+        }
+        (self.folder / "audit-policy.json").write_text(json.dumps(policy))
+        return [f"--audit-policy-file={self.folder}/audit-policy.json", f"--audit-log-path={self.audit_log}"]
 
     def _controllers(self) -> list[str]:
         return [

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from tools.build import BuildError, built
 
+from tests.reconciling.rights import granted
 from tests.support import forks
 from tests.support.apiserver import Api, ControlPlane, OperatorProcess, namespace, operator
 from tests.support.brokers import VirtualHost
@@ -54,7 +55,6 @@ async def _with_secrets(api: Api, newest_broker: VirtualHost) -> Api:
     return api
 
 
-_RIGHTS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 HOME = "forebay-system"  # the operator's own namespace
 
 
@@ -65,37 +65,40 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def helm(control_plane: ControlPlane) -> Path:
-    """Helm, and the namespace that the chart goes into."""
+def helm() -> Path:
+    """Helm."""
     try:
-        path = built("helm-3")
+        return built("helm-3")
     except BuildError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(f"Helm could not be built: {error}")
         pytest.skip(f"Helm: {error}")
+
+
+@pytest.fixture(scope="session")
+def home(control_plane: ControlPlane) -> str:
+    """The namespace that the chart goes into."""
     control_plane.kubectl("create", "namespace", HOME)
-    return path
+    return HOME
 
 
-def _account(control_plane: ControlPlane, helm: Path, home: Path, release: str, values: dict[str, Any]) -> Path:
+def _account(control_plane: ControlPlane, helm: Path, folder: Path, release: str, values: dict[str, Any]) -> Path:
     """The kubeconfig of an operator that may do what the chart lets it with these values, and nothing else."""
-    rendered = Helm(helm, home).render(values, release=release, namespace=HOME)
-    rules = [one for one in yaml.safe_load_all(rendered) if one and one["kind"] in _RIGHTS]
-    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(rules))
-    own = next(one["metadata"]["name"] for one in rules if one["kind"] == "ServiceAccount")
-    token = control_plane.kubectl("create", "token", own, "-n", HOME).strip()
-    return control_plane.kubeconfig_of(token, home / f"{release}.kubeconfig")
+    rendered = Helm(helm, folder).render(values, release=release, namespace=HOME)
+    return granted(
+        control_plane, [one for one in yaml.safe_load_all(rendered) if one], folder / f"{release}.kubeconfig"
+    )
 
 
 @pytest.fixture
-def account(control_plane: ControlPlane, helm: Path, place: Api, tmp_path: Path) -> Path:
+def account(control_plane: ControlPlane, helm: Path, home: str, place: Api, tmp_path: Path) -> Path:
     """The kubeconfig of an operator that may act in this namespace alone."""
     values = {"watchNamespaces": [place.namespace]}
     return _account(control_plane, helm, tmp_path, f"op-{place.namespace}", values)
 
 
 @pytest.fixture
-def wide_account(control_plane: ControlPlane, helm: Path, place: Api, tmp_path: Path) -> Path:
+def wide_account(control_plane: ControlPlane, helm: Path, home: str, place: Api, tmp_path: Path) -> Path:
     """The kubeconfig of an operator that may act in all namespaces."""
     return _account(control_plane, helm, tmp_path, f"wide-{place.namespace}", {})
 
