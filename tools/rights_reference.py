@@ -29,7 +29,8 @@ What may the operator of the release `forebay` do, here in the namespace `paymen
 kubectl auth can-i --list --namespace payments --as=system:serviceaccount:forebay-system:forebay
 ```
 
-The tests run it under exactly these rights, on an API server that refuses it everything else. This page is generated from the chart (`make reference`).
+The tests run it under exactly these rights, on an API server that refuses it everything else, and fail on a right that it has not used.
+This page is generated from the chart (`make reference`).
 
 ## The operator, where it looks after sources
 By a ClusterRole, or, with `watchNamespaces`, by a Role in each of these namespaces; the rules are the same.

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(240)
 
 HOME = "forebay-system"  # where the chart goes
 HOST = "hooks.example.com"
-# What is no request of its own, so that no log tells of it; test_without_finalizers shows who asks for it.
+# What is no request of its own, so that no log tells of it: the last test here shows who asks for it.
 UNLOGGED = {("update", "webhooksources/finalizers", "forebay.dev")}
 KINDS = (
     "ConfigMap", "Deployment", "HTTPRoute", "HorizontalPodAutoscaler", "Ingress", "NetworkPolicy", "PodDisruptionBudget",
@@ -76,8 +76,11 @@ class Installed:
         return [one for one in yaml.safe_load_all(text) if one]
 
     @asynccontextmanager
-    async def operator(self, **more: Any) -> AsyncIterator[OperatorProcess]:
+    async def operator(self, *, lacking: str = "", **more: Any) -> AsyncIterator[OperatorProcess]:
+        """Run it, without the rules for one resource if so wished."""
         rendered = self.rendered(**more)
+        for role in (one for one in rendered if one["kind"] in ("Role", "ClusterRole")):
+            role["rules"] = [rule for rule in role["rules"] if lacking not in rule["resources"]]
         kubeconfig = granted(self.plane, rendered, self.folder / "kubeconfig")
         (deployment,) = (one for one in rendered if one["kind"] == "Deployment")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -189,3 +192,19 @@ async def _only_what_is_left(place: Api) -> bool:
 
 async def _no_source(place: Api) -> bool:
     return not await place.all("WebhookSource")
+
+
+@pytest.mark.parametrize("equipped", ["newest"], indirect=True)
+async def test_children_that_wait_for_their_owner_need_the_right_to_its_finalizers(
+    helm: Path, equipped: ControlPlane, equipped_place: Api, tmp_path: Path
+) -> None:
+    values = {"watchNamespaces": [equipped_place.namespace]}
+    installed = Installed(equipped, Helm(helm, tmp_path), tmp_path, equipped_place, values)
+    async with installed.operator(lacking="webhooksources/finalizers") as process:
+        await equipped_place.apply(manifest())
+        await eventually(lambda: _complains(process), within_s=40)
+    assert not await equipped_place.all("Deployment")
+
+
+async def _complains(process: OperatorProcess) -> bool:
+    return "cannot set blockOwnerDeletion" in process.log.read_text()

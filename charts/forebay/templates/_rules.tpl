@@ -1,6 +1,6 @@
 {{/*
 What the operator does on the API server, and no more. docs/rbac.md is made from these rules and the comments above them (`make
-reference`); tests/reconciling runs the operator under exactly these.
+reference`); tests/reconciling/test_rights.py runs the operator under exactly these, and fails on each that it did not use.
 */}}
 
 {{/* In each namespace that is watched. */}}
