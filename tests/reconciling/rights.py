@@ -73,7 +73,8 @@ def _rights(rule: Object, namespace: str) -> Iterator[Right]:
 def used_by(account: Object, audit_log: Path) -> tuple[set[Right], set[Right]]:
     """What the account has asked of the API server so far: what it was allowed, and what it was refused."""
     user = f"system:serviceaccount:{account['namespace']}:{account['name']}"
-    allowed, refused = set(), set()
+    allowed = set[Right]()
+    refused = set[Right]()
     for line in audit_log.read_text().splitlines():
         entry = json.loads(line)
         if entry["user"]["username"] == user and "objectRef" in entry:

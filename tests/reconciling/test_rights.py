@@ -181,11 +181,10 @@ def _of_nobody(child: Object) -> Object:
     """The same object with another name, without owner and labels."""
     text = json.dumps({name: value for name, value in child.items() if name in ("spec", "data", "kind", "apiVersion")})
     copy: Object = json.loads(text.replace("github", "taken"))
-    match child["kind"]:
-        case "Service":
-            copy["spec"] = {name: value for name, value in copy["spec"].items() if not name.startswith("clusterIP")}
-        case "Deployment":
-            copy["spec"]["replicas"] = 0
+    if child["kind"] == "Service":
+        copy["spec"] = {name: value for name, value in copy["spec"].items() if not name.startswith("clusterIP")}
+    elif child["kind"] == "Deployment":
+        copy["spec"]["replicas"] = 0
     return {**copy, "metadata": {"name": child["metadata"]["name"].replace("github", "taken")}}
 
 
