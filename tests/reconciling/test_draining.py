@@ -74,13 +74,15 @@ class Provider:
 
     async def _post(self, body: str, headers: dict[str, str]) -> int:
         for endpoint in self._node.of("ingest"):
+            if not endpoint.ready:
+                continue  # a Service would not send it there
             try:
                 async with self._client.post(
                     f"http://{endpoint.address}{self._path}", data=body, headers=headers
                 ) as answer:
                     return answer.status
             except aiohttp.ClientError:
-                continue  # a Service would not have sent it there
+                continue  # it ended at this moment
         return 0
 
     async def keep_sending(self, *events: str) -> None:
@@ -139,7 +141,7 @@ async def test_a_queue_that_is_renamed_is_emptied_first(
         await eventually(_told(place, None), within_s=30)
         assert await depth(newest_broker, place, "purchases") == 0
         assert await depth(newest_broker, place, "dead") == 0
-        assert provider.refused <= {0, 503}
+        assert provider.refused <= {0}
 
 
 def _so_many(provider: Provider, many: int) -> Any:
@@ -182,7 +184,7 @@ async def test_no_webhook_is_lost_while_the_brokers_logins_are_rotated(
             return set(provider.accepted) <= moody.delivered.keys()
 
         await eventually(all_delivered, within_s=60)
-        assert provider.refused <= {0, 503}
+        assert provider.refused <= {0}, "its pods' login went before they did"
 
 
 async def _users(broker: VirtualHost, place: Api) -> set[str]:
