@@ -19,10 +19,9 @@ class Address(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Who wants an address; the first in order has it."""
+    """Who wants an address; the first in order has it: of two of the same second, the first by name."""
 
     created: str
-    uid: str
     namespace: str
     name: str
 
@@ -41,13 +40,13 @@ class Addresses:
         before = self._wanted.pop(key, frozenset())
         now = frozenset() if gone else wanted(body)
         for address in before:
-            self._claims[address] = {claim for claim in self._claims[address] if claim[2:] != key}
-        claim = Claim(metadata.get("creationTimestamp", ""), metadata["uid"], *key)
+            self._claims[address] = {claim for claim in self._claims[address] if claim[1:] != key}
+        claim = Claim(metadata.get("creationTimestamp", ""), *key)
         for address in now:
             self._claims.setdefault(address, set()).add(claim)
         if now:
             self._wanted[key] = now
-        concerned = {other[2:] for address in before ^ now for other in self._claims[address]} - {key}
+        concerned = {other[1:] for address in before ^ now for other in self._claims[address]} - {key}
         for address in [address for address in before if not self._claims[address]]:
             del self._claims[address]
         return concerned
@@ -56,8 +55,8 @@ class Addresses:
         """An address that the source wants and another one has, and that one's namespace and name."""
         for address in sorted(self._wanted.get((namespace, name), ())):
             first = min(self._claims[address])
-            if first[2:] != (namespace, name):
-                return address, first[2:]
+            if first[1:] != (namespace, name):
+                return address, first[1:]
         return None
 
 
@@ -67,6 +66,7 @@ def wanted(body: Mapping[str, Any]) -> frozenset[Address]:
         metadata, ingest = body["metadata"], body["spec"]["ingest"]
         expose = ingest.get("expose") or {}
         path = ingest.get("path") or f"/{metadata['namespace']}/{metadata['name']}"
+        path = path.rstrip("/") or "/"  # routes match by whole segments: /a and /a/ are one address
         return frozenset(Address(host, path) for host in _hosts(expose, metadata["namespace"]))
     except (KeyError, TypeError, AttributeError):
         return frozenset()
