@@ -25,8 +25,8 @@ from forebay_operator.world import ChildId, Key, SecretId, key_of
 
 EVENT = Kind("v1", "Event")
 
-# Seconds between looks for optional APIs that came or went.
-DISCOVER_S = 60.0
+# Seconds between looks for optional APIs that came or went: one small request for each group of them.
+DISCOVER_S = 10.0
 _RETRY_S = 5.0
 _ANEW_S = 1.0  # before a watch that has ended begins again
 # A change that the API server tells in a list and no watch has told so many seconds later: the watch is deaf.
