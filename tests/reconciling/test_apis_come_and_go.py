@@ -16,7 +16,7 @@ from tests.support.apiserver import Answer, Api, Object, OperatorProcess
 from tests.support.helm import Helm
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 THEIRS = {
     "HTTPRoute": ["github-ingest"],
@@ -29,7 +29,7 @@ THEIRS = {
 ALONE = {"HorizontalPodAutoscaler": ["github-ingest", "github-worker-default"]}
 TOGETHER = {"HorizontalPodAutoscaler": ["github-ingest"], **THEIRS}
 # Requests, kopf's with them, in the seconds in which the operator does not know yet that three APIs have gone.
-HAMMERING = 400
+HAMMERING = 300
 
 
 @contextmanager
@@ -70,7 +70,7 @@ async def test_what_needs_an_api_is_made_when_it_comes_and_missed_when_it_goes(
             await _without_them(place)
 
             _install(equipped)
-            await eventually(lambda: _has(place, TOGETHER), within_s=40)
+            await eventually(lambda: _has(place, TOGETHER), within_s=90)
             await place.until("github", "MonitoringReady", "True", "Applied")
             await place.until("github", "RouteReady", "Unknown", "Pending")
             await quiet(process)
@@ -84,9 +84,12 @@ async def test_what_needs_an_api_is_made_when_it_comes_and_missed_when_it_goes(
             assert await process.status_of("/readyz") == 200
             _complains_little(process)
 
+            await place.patch("WebhookSource", "github", {"spec": {"ingest": {"autoscaling": {"maxReplicas": 5}}}})
+            await eventually(lambda: _scales_to(place, 5))
+
 
 async def _without_them(place: Api) -> None:
-    await eventually(lambda: _has(place, ALONE), within_s=40)
+    await eventually(lambda: _has(place, ALONE), within_s=90)
     await place.until("github", "RouteReady", "False", "ApiMissing")
     await place.until("github", "MonitoringReady", "False", "ApiMissing")
 
@@ -118,3 +121,7 @@ def _requests(plane: ControlPlane) -> int:
 def _complains_little(process: OperatorProcess) -> None:
     warnings = [line for line in process.lines() if line["level"] not in ("debug", "info")]
     assert len(warnings) < 10, warnings
+
+
+async def _scales_to(place: Api, most: int) -> bool:
+    return bool((await place.get("HorizontalPodAutoscaler", "github-ingest"))["spec"]["maxReplicas"] == most)

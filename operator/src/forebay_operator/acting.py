@@ -57,7 +57,6 @@ class Acting:
                 restart = asyncio.Event()
                 async with _running(self._stop_when_apis_change(restart)):
                     await self._watch(restart)
-            self._context.log.info("watches anew: optional APIs came or went", apis=sorted(self._context.platform.apis))
 
     def _always(self) -> list[Coroutine[Any, Any, None]]:
         reconcile = Reconciler(self._context)
@@ -157,7 +156,9 @@ class Acting:
         while not stop.is_set():
             await asyncio.sleep(DISCOVER_S)
             try:
-                if _optional(await self._context.cluster.served(optional)) != self._context.platform.apis:
+                apis = _optional(await self._context.cluster.served(optional))
+                if apis != self._context.platform.apis:
+                    self._context.log.info("watches anew: optional APIs came or went", apis=sorted(apis))
                     stop.set()
             except ForebayError as error:
                 self._complain("optional APIs not looked for", error)
