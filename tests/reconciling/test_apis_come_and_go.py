@@ -82,6 +82,7 @@ async def test_what_needs_an_api_is_made_when_it_comes_and_missed_when_it_goes(
             assert _requests(equipped) - before < HAMMERING
             assert (await place.conditions("github"))["Accepted"]["status"] == "True"
             assert await process.status_of("/readyz") == 200
+            assert [len(apis) for apis in _told(process)] == [5, 0]
             _complains_little(process)
 
             await place.patch("WebhookSource", "github", {"spec": {"ingest": {"autoscaling": {"maxReplicas": 5}}}})
@@ -116,6 +117,11 @@ async def _all(place: Api, kind: str) -> list[Object]:
 def _requests(plane: ControlPlane) -> int:
     """How many the operators have made so far."""
     return len(plane.audit_log.read_text().splitlines())
+
+
+def _told(process: OperatorProcess) -> list[list[str]]:
+    """The optional APIs that there were, each time that the log tells of a change."""
+    return [line["apis"] for line in process.lines() if line["event"].startswith("watches anew")]
 
 
 def _complains_little(process: OperatorProcess) -> None:
