@@ -143,8 +143,9 @@ class Api:
         last: dict[str, Object] = {}
 
         async def holds() -> bool:
+            said = await self.conditions(name)
             last.clear()
-            last.update(await self.conditions(name))
+            last.update(said)
             found = last.get(condition, {})
             return found.get("status") == status and reason in ("", found.get("reason"))
 
