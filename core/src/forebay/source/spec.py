@@ -11,7 +11,7 @@ from forebay.source.ingest import Ingest
 from forebay.source.model import Later, Part, Problem, cel, contradictions, list_map, several
 from forebay.source.queues import DeadLetter, Queue, Retry, Storage, routing_faults
 from forebay.source.references import Broker
-from forebay.source.values import Namespace, SourceName, Text
+from forebay.source.values import Namespace, Shape, SourceName
 from forebay.source.worker import Worker
 
 GROUP = "forebay.dev"
@@ -27,6 +27,9 @@ _SERVERS_OWN = frozenset(
     }
 )  # fmt: skip
 
+# As long as the API server takes them: kubectl apply writes the whole manifest into one.
+Annotation = Annotated[str, Shape(r"[\s\S]*", "text", 256 * 1024, shortest=0)]
+
 
 class Metadata(Part):
     """Who a source is."""
@@ -34,7 +37,7 @@ class Metadata(Part):
     name: SourceName = Field(description="Name of the source; part of the names of all that belongs to it.")
     namespace: Namespace = Field(default="default", description="Namespace of the source and all that belongs to it.")
     labels: dict[LabelKey, LabelValue] | None = Field(default=None, description="Labels.")
-    annotations: dict[LabelKey, Text] | None = Field(default=None, description="Annotations.")
+    annotations: dict[LabelKey, Annotation] | None = Field(default=None, description="Annotations.")
     uid: str | None = Field(default=None, description="Given by the API server.")
     generation: int | None = Field(default=None, description="Given by the API server; counts changes of the spec.")
 
