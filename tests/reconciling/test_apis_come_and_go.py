@@ -45,6 +45,7 @@ def _taken_away(plane: ControlPlane) -> Iterator[None]:
 def _install(plane: ControlPlane) -> None:
     for name in FOREIGN["newest"]:
         plane.kubectl("apply", "--server-side", "-f", str(built(name)))
+    plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
 
 
 def _uninstall(plane: ControlPlane) -> None:
