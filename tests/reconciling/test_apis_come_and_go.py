@@ -83,7 +83,9 @@ async def test_what_needs_an_api_is_made_when_it_comes_and_missed_when_it_goes(
             assert _requests(equipped) - before < HAMMERING
             assert (await place.conditions("github"))["Accepted"]["status"] == "True"
             assert await process.status_of("/readyz") == 200
-            assert [len(apis) for apis in _told(process)] == [5, 0]
+            told = [len(apis) for apis in _told(process)]  # a look in the midst of an installation sees some of them
+            assert 5 in told
+            assert told[-1] == 0
             _complains_little(process)
 
             await place.patch("WebhookSource", "github", {"spec": {"ingest": {"autoscaling": {"maxReplicas": 5}}}})
