@@ -275,16 +275,19 @@ class Broker:
                 self.born[item.name] = now
                 self.depths.setdefault(item.name, Depth(0, 0))
 
+    async def get(self, path: str) -> Any:
+        """What is at this path of the management API now."""
+        return await self._management.get(path)
+
     async def delete(self, path: str) -> None:
         """Delete what is at this path of the management API; that it is not there is success."""
         self.writes += 1
         await self._management.delete(path)
 
-    async def connections(self, users: Iterable[str]) -> int:
-        """How many connections these users have."""
-        names = set(users)
+    async def connected(self) -> set[str]:
+        """Users that have connections. The broker tells of new ones some seconds late."""
         found = await self._management.get("connections?columns=user&disable_stats=true")
-        return sum(1 for connection in found if connection.get("user") in names)
+        return {connection.get("user", "") for connection in found}
 
     def queues_below(self, prefix: str) -> list[str]:
         """Names of the queues that begin so and have no further dot."""

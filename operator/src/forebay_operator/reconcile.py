@@ -51,6 +51,7 @@ class Reconciler:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._drains = topology.Drains()
+        self._earlier_logins = topology.EarlierLogins()
         self._parsed: dict[Key, tuple[object, WebhookSource]] = {}
         self._marks: dict[
             Key, tuple[object, WebhookSource, children.Marks]
@@ -171,14 +172,12 @@ class Reconciler:
             return
         try:
             await topology.drop_policy(run.source, run.broker)
+            rolled_out = self._rolled_out(run)
             for queue in draining:
-                if self._drains.done(run.key, run.source, run.broker, queue):
-                    await topology.remove_queue(run.source, run.broker, queue)
-                    run.later(0.0)
-                else:
-                    run.later(_AGAIN_S)
-            if self._rolled_out(run):
-                await topology.retire_logins(run.source, run.broker)
+                await self._drains.go_on(run.key, run.source, run.broker, queue, needed=not rolled_out)
+                run.later(_AGAIN_S)
+            if rolled_out and not await self._earlier_logins.retire(run.source, run.broker):
+                run.later(_AGAIN_S)
         except Unavailable:
             run.later(_AGAIN_S)
 
@@ -217,11 +216,8 @@ class Reconciler:
         queued = None
         if run.broker is not None:
             names, depths = source_topology(run.source), run.broker.depths
-            counted = [
-                depths[names.names.queue(queue)].messages
-                for queue in names.queues
-                if names.names.queue(queue) in depths
-            ]
+            places = [names.names.queue(queue) for queue in (*names.queues, *draining)]
+            counted = [depths[place].messages for place in places if place in depths]
             queued = sum(counted) if counted else None
         return {
             "url": url(run.source, self._context.platform),

@@ -9,6 +9,7 @@ import hashlib
 import json
 import secrets
 import time
+from dataclasses import replace
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
@@ -177,15 +178,39 @@ def login_secret(source: WebhookSource, place: Address, component: Component, us
     return {"apiVersion": "v1", "kind": "Secret", "metadata": own, "type": "Opaque", "data": data}
 
 
-async def retire_logins(source: WebhookSource, broker: Broker) -> None:
-    """Remove the users of earlier logins. Only once no pod uses them any more."""
+class EarlierLogins:
+    """Removes the users of earlier logins once no pod has them any more. Forgotten at a restart, which only delays."""
+
+    def __init__(self) -> None:
+        self._unused: dict[str, float] = {}  # since when each has been seen without a connection
+
+    async def retire(self, source: WebhookSource, broker: Broker) -> bool:
+        """Whether none is left. For when pods are started with the new ones alone: those that end finish what they took in."""
+        earlier = _earlier(source, broker)
+        if not earlier:
+            return True
+        connected = await broker.connected()
+        for user in earlier:
+            if user in connected:
+                self._unused.pop(user, None)
+            elif time.monotonic() - self._unused.setdefault(user, time.monotonic()) > LOOK_S:
+                await broker.delete(f"users/{quote(user, safe='')}")
+                broker.holdings.users.discard(user)
+                del self._unused[user]
+        return not _earlier(source, broker)
+
+
+def _earlier(source: WebhookSource, broker: Broker) -> list[str]:
     prefix = f"{_names(source).exchange}."
     current = {user_name(source, broker.address, component) for component in COMPONENTS}
-    for user in [name for name in broker.holdings.users if name.startswith(prefix)]:
-        component = user.removeprefix(prefix).partition(".")[0]
-        if component in COMPONENTS and user.count(".") == prefix.count(".") + 1 and user not in current:
-            await broker.delete(f"users/{quote(user, safe='')}")
-            broker.holdings.users.discard(user)
+    return [
+        user
+        for user in broker.holdings.users
+        if user.startswith(prefix)
+        and user not in current
+        and user.removeprefix(prefix).partition(".")[0] in COMPONENTS
+        and user.count(".") == prefix.count(".") + 1
+    ]
 
 
 def _names(source: WebhookSource) -> Names:
@@ -204,13 +229,30 @@ async def drop_policy(source: WebhookSource, broker: Broker) -> None:
 
 
 class Drains:
-    """Since when each queue that was dropped from a spec has been seen empty. Forgotten at a restart, which only delays."""
+    """How far each queue that was dropped from a spec has come. Forgotten at a restart, which only delays."""
 
     def __init__(self) -> None:
-        self._empty: dict[tuple[Key, str], float] = {}
+        self._empty: dict[tuple[Key, str], float] = {}  # since when it has been seen empty
+        self._closed: dict[tuple[Key, str], float] = {}  # since when nothing can be published into it
 
-    def done(self, key: Key, source: WebhookSource, broker: Broker, queue: str) -> bool:
-        """Whether nothing can come into the queue any more: empty for longer than a retry can be under way."""
+    async def go_on(self, key: Key, source: WebhookSource, broker: Broker, queue: str, *, needed: bool) -> None:
+        """Bring a queue nearer to its end. `needed`: pods may still publish into it.
+
+        Once it is empty it is closed, then counted again, then deleted. What is confirmed into it between the last count and
+        the end would be lost otherwise.
+        """
+        if needed or not self._quiet(key, source, broker, queue):
+            await broker.declare(_ways_into(source, broker, queue))  # if it was closed too early
+        elif _is_open(source, broker, queue):
+            await _close(source, broker, queue)
+            self._closed[key, queue] = time.monotonic()
+        elif (broker.looked or 0.0) > self._closed.setdefault((key, queue), time.monotonic()) + LOOK_S:
+            await _remove(source, broker, queue)
+            self._empty.pop((key, queue))
+            self._closed.pop((key, queue))
+
+    def _quiet(self, key: Key, source: WebhookSource, broker: Broker, queue: str) -> bool:
+        """Whether it has been empty for longer than a retry can be under way."""
         depth = broker.depths.get(_names(source).queue(queue))
         if depth is None or depth.messages:
             self._empty.pop((key, queue), None)
@@ -224,8 +266,26 @@ def _longest_delay_s(source: WebhookSource) -> float:
     return max([*(retry.schedule or ()), retry.max_delay or 3600.0, retry.retry_after_max or 0.0])
 
 
-async def remove_queue(source: WebhookSource, broker: Broker, queue: str) -> None:
-    """Delete a drained queue."""
+def _ways_into(source: WebhookSource, broker: Broker, queue: str) -> list[BrokerObject]:
+    wanted = replace(source_topology(source), queues=(queue,))
+    return [item for item in source_objects(broker.vhost, wanted) if item.kind == "binding"]
+
+
+def _is_open(source: WebhookSource, broker: Broker, queue: str) -> bool:
+    way = _names(source).exchange, _names(source).queue(queue)
+    return any(binding[:2] == way for binding in broker.holdings.bindings)
+
+
+async def _close(source: WebhookSource, broker: Broker, queue: str) -> None:
+    """Let nothing be published into it any more. Who tries is told that it is unroutable, and never that it is safe."""
+    exchange, name, vhost = _names(source).exchange, _names(source).queue(queue), quote(broker.vhost, safe="")
+    ways = f"bindings/{vhost}/e/{quote(exchange, safe='')}/q/{quote(name, safe='')}"
+    for way in await broker.get(ways):
+        await broker.delete(f"{ways}/{quote(way['properties_key'], safe='')}")
+    broker.holdings.bindings = {b for b in broker.holdings.bindings if b[:2] != (exchange, name)}
+
+
+async def _remove(source: WebhookSource, broker: Broker, queue: str) -> None:
     name = _names(source).queue(queue)
     await broker.delete(f"queues/{quote(broker.vhost, safe='')}/{quote(name, safe='')}")
     broker.holdings.queues.pop(name, None)
