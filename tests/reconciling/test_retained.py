@@ -1,5 +1,6 @@
 """A queue that is gone from the spec and still holds webhooks is told in the status, until it is back or gone."""
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ import pytest
 from tests.reconciling.sources import source
 from tests.support.apiserver import Api, OperatorProcess
 from tests.support.brokers import VirtualHost
+from tests.support.kubectl import Person
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -33,7 +35,7 @@ async def _publish(broker: VirtualHost, place: Api, queue: str) -> None:
 
 
 async def test_a_queue_that_is_dropped_from_the_spec_is_told_until_it_is_back(
-    place: Api, running: OperatorProcess, newest_broker: VirtualHost
+    place: Api, person: Person, newest_broker: VirtualHost
 ) -> None:
     await place.apply(source(spec__queues=TWO))
     await place.until("github", "TopologyReady", "True")
@@ -42,6 +44,8 @@ async def test_a_queue_that_is_dropped_from_the_spec_is_told_until_it_is_back(
     await place.apply(source(spec__queues=[]))
     await _until_retained(place, ["orders"])
     assert await place.find("Deployment", "github-worker-orders")  # whose workers empty it
+    assert (await person.json("status", "github"))["retained"] == ["orders"]
+    assert re.search(r"leaving +orders: gone from the spec", (await person("status", "github")).out)
     await place.apply(source(spec__queues=TWO))
     await _until_retained(place, None)
 

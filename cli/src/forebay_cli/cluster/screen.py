@@ -121,6 +121,8 @@ def _facts(now: Standing) -> Iterator[tuple[str, str]]:
         yield "refused", listed(now.refused)
     if now.dead_reasons:
         yield "died of", f"{listed(now.dead_reasons)}, since the pods started"
+    if now.retained:
+        yield "leaving", f"{', '.join(now.retained)}: gone from the spec, and emptied before it goes from the broker"
     for child in now.children:
         yield "pods", f"{child.name} {child.ready} of {child.wanted} ready{f', {child.scaler}' if child.scaler else ''}"
     for missing in now.unseen:

@@ -69,6 +69,7 @@ class Standing:
     retried: int | None
     queued: int | None
     dead: int | None
+    retained: tuple[str, ...] = ()  # queues that are gone from the spec and not from the broker
     refused: Mapping[str, int] = field(default_factory=dict)  # by cause
     dead_reasons: Mapping[str, int] = field(default_factory=dict)
     children: tuple[Child, ...]
@@ -97,6 +98,7 @@ def standing(seen: Look) -> Standing:
         conditions=tuple(sorted((_condition(c, seen.now) for c in status.get("conditions", ())), key=_rank)),
         queued=status.get("queued"),
         dead=status.get("dead"),
+        retained=tuple(status.get("retained", ())),
         children=tuple(_children(seen)),
         unseen=seen.unseen,
         **_counted(seen),
