@@ -109,7 +109,7 @@ class Acting:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         """Watch until `stop`. What ends it otherwise, such as a refusal, is no reason to end with it."""
-        handlers.quieten()
+        handlers.tell_complaints(self._complain)
         while not stop.is_set():
             try:
                 await watch(self._context.kinds, self._context.options.namespaces, self._hear, stop)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import kopf
+from typing_extensions import override
 
 from forebay_operator.cluster import PAGE, SECRET, SOURCE, Kind, Object
 
@@ -101,9 +102,25 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
-def quieten() -> None:
-    """The log lines of kopf itself below a warning tell of its inside; what an operator does is told by our lines."""
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+class _Complaints(logging.Handler):
+    """Kopf's warnings and errors, each as one line of our log: its own way to write them is over many lines of text."""
+
+    def __init__(self, complain: Callable[..., None]) -> None:
+        super().__init__(logging.WARNING)
+        self._complain = complain
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+        self._complain("kopf complains", record.getMessage(), traceback=trace)
+
+
+def tell_complaints(complain: Callable[..., None]) -> None:
+    """Hand what kopf complains of to `complain`; the rest tells of its inside, and what an operator does is told by our lines."""
+    logger = logging.getLogger("kopf")
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.handlers = [_Complaints(complain)]
     # That it takes no signals, in the thread where we run it, is as we want it.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 
