@@ -29,12 +29,6 @@ async def _own(broker: VirtualHost, api: Api) -> set[str]:
     return {name for name in found if name.split(" ")[1].startswith(base)}
 
 
-async def _publish(broker: VirtualHost, api: Api, queue: str) -> None:
-    name, vhost = f"forebay.{api.namespace}.github.{queue}", quote(broker.name, safe="")
-    message = {"properties": {"delivery_mode": 2}, "routing_key": name, "payload": "x", "payload_encoding": "string"}
-    await broker.management.post(f"exchanges/{vhost}/amq.default/publish", message)
-
-
 async def test_a_source_whose_queues_are_empty_leaves_nothing_behind(
     place: Api, running: OperatorProcess, node: LocalNode, newest_broker: VirtualHost
 ) -> None:
@@ -57,7 +51,7 @@ async def test_what_still_waits_is_retained_and_said_where_and_taken_over_again(
 ) -> None:
     await place.apply(source())
     await place.until("github", "TopologyReady", "True")
-    await _publish(newest_broker, place, "default")
+    await newest_broker.put(f"forebay.{place.namespace}.github.default")
     await place.delete("WebhookSource", "github")
     await _gone(place)
     kept = await _own(newest_broker, place)
@@ -80,7 +74,7 @@ async def test_deletion_policy_delete_throws_away_what_waits(
 ) -> None:
     await place.apply(source(spec__deletionPolicy="Delete"))
     await place.until("github", "TopologyReady", "True")
-    await _publish(newest_broker, place, "default")
+    await newest_broker.put(f"forebay.{place.namespace}.github.default")
     await place.delete("WebhookSource", "github")
     await _gone(place)
     assert not await _own(newest_broker, place)

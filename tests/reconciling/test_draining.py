@@ -1,18 +1,13 @@
 """A queue that leaves the spec takes nothing new, is emptied by its workers, and goes with them; nothing in it is lost."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
 import pytest
 
-from forebay.signatures.presets import preset
-from forebay.signatures.sign import sign
+from tests.reconciling.provider import Provider, sending
 from tests.reconciling.sources import source
 from tests.support.apiserver import Api, OperatorProcess
 from tests.support.brokers import VirtualHost
@@ -47,62 +42,6 @@ def wanted(target: Destination, queues: list[str]) -> dict[str, Any]:
         spec__retry=RETRY,
         spec__worker={"destination": {"url": f"http://127.0.0.1:{target.port}/hook"}},
     )
-
-
-class Provider:
-    """Sends until it is told yes, as a provider with retries does; remembers what was accepted."""
-
-    def __init__(self, place: Api, node: LocalNode, client: aiohttp.ClientSession) -> None:
-        self._path, self._node, self._client = f"/{place.namespace}/github", node, client
-        self.accepted: list[str] = []
-        self.refused: set[str] = set()  # what was answered instead of yes; not that nobody was there
-
-    async def send(self, event: str) -> None:
-        body = f"{event} {len(self.accepted)}"
-        headers = [
-            *sign(
-                preset("GitHub").scheme, b"s3cret", body.encode(), now=time.time(), delivery_id=body.replace(" ", "-")
-            )
-        ]
-        while True:
-            answer = await self._post(body, {**dict(headers), "X-GitHub-Event": event})
-            if answer == "accepted":
-                self.accepted.append(body)
-                return
-            if answer:
-                self.refused.add(answer)
-            await asyncio.sleep(0.1)
-
-    async def _post(self, body: str, headers: dict[str, str]) -> str:
-        for endpoint in self._node.of("ingest"):
-            if not endpoint.ready:
-                continue  # a Service would not send it there
-            try:
-                async with self._client.post(
-                    f"http://{endpoint.address}{self._path}", data=body, headers=headers
-                ) as answer:
-                    return "accepted" if answer.status == 202 else await answer.text()
-            except aiohttp.ClientError:
-                continue  # it ended at this moment
-        return ""
-
-    async def keep_sending(self, *events: str) -> None:
-        while True:
-            for event in events:
-                await self.send(event)
-            await asyncio.sleep(0.05)
-
-
-@asynccontextmanager
-async def sending(place: Api, node: LocalNode, *events: str) -> AsyncIterator[Provider]:
-    async with aiohttp.ClientSession() as client:
-        provider = Provider(place, node, client)
-        task = asyncio.create_task(provider.keep_sending(*events))
-        try:
-            yield provider
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 async def depth(broker: VirtualHost, place: Api, queue: str) -> int | None:

@@ -1,7 +1,6 @@
 """A namespace that is deleted with several sources in it ends, and what waits in their queues stays or goes as they say."""
 
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
@@ -25,7 +24,7 @@ async def test_a_namespace_with_webhooks_that_wait(
             await here.api.apply(source(name, spec__deletionPolicy=policy))
         for name in policies:
             await here.api.until(name, "TopologyReady", "True")
-            await _publish(newest_broker, f"forebay.{here.api.namespace}.{name}.default")
+            await newest_broker.put(f"forebay.{here.api.namespace}.{name}.default")
         await here.api.call("DELETE", f"/api/v1/namespaces/{here.api.namespace}")
 
         async def ended() -> bool:
@@ -40,8 +39,3 @@ async def test_a_namespace_with_webhooks_that_wait(
         base = "queue forebay.NS"
         assert left == {f"{base}.{name}.{queue}" for name in ("kept", "kept-too") for queue in ("default", "dead")}
         assert not [name for name in await here.world() if name.startswith("user ")]
-
-
-async def _publish(vhost: VirtualHost, queue: str) -> None:
-    message = {"properties": {"delivery_mode": 2}, "routing_key": queue, "payload": "x", "payload_encoding": "string"}
-    await vhost.management.post(f"exchanges/{quote(vhost.name, safe='')}/amq.default/publish", message)

@@ -2,23 +2,19 @@
 
 import asyncio
 import contextlib
-import itertools
-import time
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
-from forebay.signatures.presets import preset
-from forebay.signatures.sign import sign
+from tests.reconciling.provider import sending
 from tests.reconciling.sources import source
 from tests.reconciling.yard import Yard, yard
 from tests.support.apiserver import ControlPlane
 from tests.support.brokers import VirtualHost
 from tests.support.destination import Answer, Request, destination, says
 from tests.support.forks import Nursery, kill
-from tests.support.node import LocalNode, SourcePods, local_node
+from tests.support.node import SourcePods, local_node
 from tests.support.waiting import eventually, so
 
 pytestmark = pytest.mark.timeout(180)
@@ -45,24 +41,6 @@ def _answers_when(quick: asyncio.Event) -> Answer:
     return answer
 
 
-async def _post(node: LocalNode, path: str, accepted: set[bytes], enough: asyncio.Event) -> None:
-    """Send webhooks, each another one, every second of them a push, and remember which were acknowledged."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client:
-        for number in itertools.count():
-            if enough.is_set():
-                return
-            body = b'{"number": %d}' % number
-            headers = dict(sign(preset("GitHub").scheme, b"s3cret", body, now=time.time(), delivery_id=f"d-{number}"))
-            headers["x-github-event"] = ("push", "issues")[number % 2]
-            for pod in node.of("ingest")[:1]:
-                # A pod that is being replaced or is too slow has not acknowledged.
-                with contextlib.suppress(aiohttp.ClientError, OSError):
-                    async with client.post(f"http://{pod.address}{path}", data=body, headers=headers) as answer:
-                        if 200 <= answer.status < 300:
-                            accepted.add(body)
-            await asyncio.sleep(0.05)
-
-
 async def test_webhooks_that_were_acknowledged_while_operators_were_killed_and_the_source_changed(
     control_plane: ControlPlane, node_object: None, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
 ) -> None:
@@ -79,22 +57,19 @@ async def test_webhooks_that_were_acknowledged_while_operators_were_killed_and_t
         await here.api.apply(source(**to))
         await here.start()
         await here.api.until("github", "Ready", "True", within_s=60)
-        accepted: set[bytes] = set()
-        enough = asyncio.Event()
-        posting = asyncio.create_task(_post(node, f"/{here.api.namespace}/github", accepted, enough))
-        for edit in _EDITS:
-            kill(here.turns.pid)
-            quick.clear()
-            before = len(accepted)
-            await here.api.apply(source(**to, **edit))
-            for acts in (1, 2):  # of the edit's first few acts: it has not come far when it is killed again
-                assert await here.life(acts=acts, deliver=True, ends=_never)
-            await here.start()
-            await _heeded(here)
-            assert len(accepted) > before
-            quick.set()
-        enough.set()
-        await posting
+        async with sending(here.api, node, "push", "issues") as provider:
+            for edit in _EDITS:
+                kill(here.turns.pid)
+                quick.clear()
+                before = len(provider.accepted)
+                await here.api.apply(source(**to, **edit))
+                for acts in (1, 2):  # of the edit's first few acts: it has not come far when it is killed again
+                    assert await here.life(acts=acts, deliver=True, ends=_never)
+                await here.start()
+                await _heeded(here)
+                assert len(provider.accepted) > before
+                quick.set()
+        accepted = {body.encode() for body in provider.accepted}
         delivered = so(lambda: accepted <= {request.body for request in target.requests})
         with contextlib.suppress(TimeoutError):
             await eventually(delivered, within_s=40)

@@ -2,7 +2,6 @@
 
 import re
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -28,19 +27,13 @@ async def _until_retained(place: Api, names: list[str] | None) -> None:
     await eventually(told, within_s=30, every_s=0.25)
 
 
-async def _publish(broker: VirtualHost, place: Api, queue: str) -> None:
-    name, vhost = f"forebay.{place.namespace}.github.{queue}", quote(broker.name, safe="")
-    message = {"properties": {"delivery_mode": 2}, "routing_key": name, "payload": "x", "payload_encoding": "string"}
-    await broker.management.post(f"exchanges/{vhost}/amq.default/publish", message)
-
-
 async def test_a_queue_that_is_dropped_from_the_spec_is_told_until_it_is_back(
     place: Api, person: Person, newest_broker: VirtualHost
 ) -> None:
     await place.apply(source(spec__queues=TWO))
     await place.until("github", "TopologyReady", "True")
     assert "retained" not in await _status(place)
-    await _publish(newest_broker, place, "orders")
+    await newest_broker.put(f"forebay.{place.namespace}.github.orders")
     await place.apply(source(spec__queues=[]))
     await _until_retained(place, ["orders"])
     assert await place.find("Deployment", "github-worker-orders")  # whose workers empty it
@@ -55,7 +48,7 @@ async def test_what_an_earlier_source_of_the_name_left_behind_is_told(
 ) -> None:
     await place.apply(source(spec__queues=TWO))
     await place.until("github", "TopologyReady", "True")
-    await _publish(newest_broker, place, "orders")
+    await newest_broker.put(f"forebay.{place.namespace}.github.orders")
     await place.delete("WebhookSource", "github")
 
     async def gone() -> bool:

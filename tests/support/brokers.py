@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from tools.rabbitmq_root import root_of
 
@@ -36,6 +37,16 @@ class VirtualHost:
     @property
     def version(self) -> str:
         return self.server.version
+
+    async def put(self, queue: str) -> None:
+        """Put a message into the queue, as a webhook that waits there."""
+        message = {
+            "properties": {"delivery_mode": 2},
+            "routing_key": queue,
+            "payload": "x",
+            "payload_encoding": "string",
+        }
+        await self.management.post(f"exchanges/{quote(self.name, safe='')}/amq.default/publish", message)
 
 
 @dataclass(slots=True)
