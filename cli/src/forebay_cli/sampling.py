@@ -79,7 +79,7 @@ def body_of(provider: str, scheme: Scheme, event: str, moment: Moment) -> bytes:
     """The provider's sample of the event; for an event it has none of, a small JSON object that says its type."""
     if event in events(provider):
         return Template(_text(provider, event)).substitute(_values(moment)).encode()
-    place, _, name = (scheme.event_type or "").partition(":")
+    place, name = scheme.event_place
     sample: dict[str, object] = {
         "id": moment.uuid,
         "created": _values(moment)["iso"],
@@ -131,7 +131,7 @@ def _values(moment: Moment) -> dict[str, str]:
 
 
 def _usual_headers(provider: str, scheme: Scheme, event: str) -> Headers:
-    place, _, name = (scheme.event_type or "").partition(":")
+    place, name = scheme.event_place
     return [
         ("User-Agent", _AGENTS.get(provider, "forebay-send")),
         ("Content-Type", scheme.content_type),

@@ -192,6 +192,8 @@ class Broker:
         self._first = 0.0  # when we looked first
         self._management = Management(place.management, place.username, place.password, timeout_s=_TIMEOUT_S)
         self._looking = asyncio.Lock()
+        self._connected: tuple[float, set[str]] = float("-inf"), set()  # when that was asked, in monotonic seconds
+        self._asking = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self._management.__aenter__()
@@ -284,10 +286,15 @@ class Broker:
         self.writes += 1
         await self._management.delete(path)
 
-    async def connected(self) -> set[str]:
-        """Users that have connections. The broker tells of new ones some seconds late."""
-        found = await self._management.get("connections?columns=user&disable_stats=true")
-        return {connection.get("user", "") for connection in found}
+    async def connected(self, *, at_most_s: float) -> set[str]:
+        """Users that had connections in the last so many seconds. The broker tells of new ones some seconds late."""
+        async with self._asking:
+            asked, users = self._connected
+            if time.monotonic() - asked >= at_most_s:
+                found = await self._management.get("connections?columns=user&disable_stats=true")
+                users = {connection.get("user", "") for connection in found}
+                self._connected = time.monotonic(), users
+        return users
 
     def queues_below(self, prefix: str) -> list[str]:
         """Names of the queues that begin so and have no further dot."""

@@ -189,7 +189,9 @@ class EarlierLogins:
         earlier = _earlier(source, broker)
         if not earlier:
             return True
-        connected = await broker.connected()
+        connected = await broker.connected(
+            at_most_s=LOOK_S / 2
+        )  # one list for all sources whose logins are rotated at once
         for user in earlier:
             if user in connected:
                 self._unused.pop(user, None)
@@ -241,10 +243,12 @@ class Drains:
         Once it is empty it is closed, then counted again, then deleted. What is confirmed into it between the last count and
         the end would be lost otherwise.
         """
+        ways = _ways_into(source, broker, queue)
+        front = next(way for way in ways if way.name == f"{_names(source).exchange} -> {_names(source).queue(queue)}")
         if needed or not self._quiet(key, source, broker, queue):
-            await broker.declare(_ways_into(source, broker, queue))  # if it was closed too early
-        elif _is_open(source, broker, queue):
-            await _close(source, broker, queue)
+            await broker.declare(ways)  # if it was closed too early
+        elif not broker.holdings.lacks([front]):
+            await _close(broker, front)
             self._closed[key, queue] = time.monotonic()
         elif (broker.looked or 0.0) > self._closed.setdefault((key, queue), time.monotonic()) + LOOK_S:
             await _remove(source, broker, queue)
@@ -271,18 +275,11 @@ def _ways_into(source: WebhookSource, broker: Broker, queue: str) -> list[Broker
     return [item for item in source_objects(broker.vhost, wanted) if item.kind == "binding"]
 
 
-def _is_open(source: WebhookSource, broker: Broker, queue: str) -> bool:
-    way = _names(source).exchange, _names(source).queue(queue)
-    return any(binding[:2] == way for binding in broker.holdings.bindings)
-
-
-async def _close(source: WebhookSource, broker: Broker, queue: str) -> None:
-    """Let nothing be published into it any more. Who tries is told that it is unroutable, and never that it is safe."""
-    exchange, name, vhost = _names(source).exchange, _names(source).queue(queue), quote(broker.vhost, safe="")
-    ways = f"bindings/{vhost}/e/{quote(exchange, safe='')}/q/{quote(name, safe='')}"
-    for way in await broker.get(ways):
-        await broker.delete(f"{ways}/{quote(way['properties_key'], safe='')}")
-    broker.holdings.bindings = {b for b in broker.holdings.bindings if b[:2] != (exchange, name)}
+async def _close(broker: Broker, front: BrokerObject) -> None:
+    """Let nothing be published by this way any more. Who tries is told that it is unroutable, and never that it is safe."""
+    for way in await broker.get(front.path):
+        await broker.delete(f"{front.path}/{quote(way['properties_key'], safe='')}")
+    broker.holdings.bindings = {b for b in broker.holdings.bindings if f"{b[0]} -> {b[1]}" != front.name}
 
 
 async def _remove(source: WebhookSource, broker: Broker, queue: str) -> None:

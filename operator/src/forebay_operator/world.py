@@ -118,8 +118,7 @@ class World:
         if before is not None and _overtaken(body, before.version):
             return None
         self.sources[key] = Source(kept, metadata["resourceVersion"])
-        for other in self.addresses.see(kept):
-            self.wake(Key(*other))
+        self._see_addresses(kept)
         return None if before is not None and _same_but_status(before.body, kept) else key
 
     def see_answer(self, body: Mapping[str, Any]) -> bool:
@@ -130,8 +129,11 @@ class World:
         """The source is gone; what it leaves concerns others."""
         seen = self.sources.pop(key, None)
         if seen is not None:
-            for other in self.addresses.see(seen.body, gone=True):
-                self.wake(Key(*other))
+            self._see_addresses(seen.body, gone=True)
+
+    def _see_addresses(self, body: Mapping[str, Any], *, gone: bool = False) -> None:
+        for other in self.addresses.see(body, gone=gone):
+            self.wake(Key(*other))
 
     def see_child(self, body: Mapping[str, Any], *, gone: bool = False) -> Key | None:
         """The owner's key, if what happened matters to it."""

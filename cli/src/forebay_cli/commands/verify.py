@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ from forebay.errors import SpecError
 from forebay.json_path import dig
 from forebay.signatures.presets import Preset, preset
 from forebay.signatures.scheme import Algorithm
+from forebay.signatures.stamps import read_moment
 from forebay.signatures.verify import Refused, Verified, Verifier
 from forebay_cli import options
 
@@ -99,22 +99,15 @@ def _parted(raw: bytes) -> tuple[bytes, bytes]:
 def _moment(text: str | None) -> float:
     if text is None:
         return time.time()
-    try:
-        return float(text) if text.replace(".", "", 1).isdigit() else _dated(text)
-    except ValueError:
-        raise SpecError(f"--now {text!r} is no time; write 2026-11-26T11:30:00Z or seconds since 1970") from None
-
-
-def _dated(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("whose clock?")
-    return moment.timestamp()
+    moment = float(text) if text.replace(".", "", 1).isdigit() else read_moment(text)
+    if moment is None:
+        raise SpecError(f"--now {text!r} is no time; write 2026-11-26T11:30:00Z or seconds since 1970")
+    return moment
 
 
 def _answer(known: Preset, verdict: Verified | Refused, headers: Headers, body: bytes) -> dict[str, object]:
     named = {name.lower(): value.decode("latin-1") for name, value in reversed(headers)}
-    place, _, name = (known.scheme.event_type or "").partition(":")
+    place, name = known.scheme.event_place
     kind = named.get(name.lower().encode()) if place == "header" else _in_body(body, name) if name else None
     ids = (named.get(header.lower().encode()) for header in known.scheme.delivery_id_headers)
     return {

@@ -51,13 +51,11 @@ class FrameWriter:
 
     def flush(self) -> None:
         """Send what is there. Does nothing on a connection that is gone: its tenant hears of that by `on_down`."""
-        if not self._chunks or not self._connection.is_open:
-            self._chunks.clear()
-            self._size = 0
-            return
         data = b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
+        if not data or not self._connection.is_open:
+            return
         self._connection.bytes_sent += len(data)
         rest = data[self._send(data) :] if self._socket is not None else data
         if rest:

@@ -34,7 +34,7 @@ def clock(scheme: Scheme) -> str:
 
 def event_type(scheme: Scheme) -> str:
     """Where the type of the event stands."""
-    place, _, name = (scheme.event_type or "").partition(":")
+    place, name = scheme.event_place
     return {"header": f"header {name}", "json": f"{name} in the body"}.get(place, "none")
 
 

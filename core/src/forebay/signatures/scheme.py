@@ -72,6 +72,12 @@ class Scheme:
         if faults:
             raise SpecError("; ".join(faults))
 
+    @property
+    def event_place(self) -> tuple[str, str]:
+        """Where the event type stands, "header", "json" or "" for nowhere, and its name or path there."""
+        place, _, name = (self.event_type or "").partition(":")
+        return place, name
+
 
 def _common_faults(scheme: Scheme) -> Iterator[str]:
     stamp = scheme.timestamp or Timestamp()

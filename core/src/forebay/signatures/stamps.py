@@ -26,11 +26,14 @@ def write_stamp(now: float, unit: Unit) -> str:
     return str(int(now * 1000) if unit is Unit.MILLISECONDS else int(now))
 
 
-def _read_text(stamp: bytes) -> float | None:
-    if len(stamp) > MAX_TEXT:
-        return None
+def read_moment(text: str) -> float | None:
+    """Seconds since 1970 of a date and a time, of which the offset from UTC is said; None for what is none."""
     try:
-        moment = datetime.fromisoformat(stamp.decode("ascii"))
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment.timestamp() if moment.tzinfo else None  # whose clock it is of has to be said
+    return moment.timestamp() if moment.tzinfo else None
+
+
+def _read_text(stamp: bytes) -> float | None:
+    return read_moment(stamp.decode()) if len(stamp) <= MAX_TEXT and stamp.isascii() else None
