@@ -148,6 +148,7 @@ class Destination:
     timeout_s: float = 30.0  # one attempt, connecting included
     headers: tuple[tuple[str, str], ...] = ()
     auth: Auth = field(default_factory=Auth)
+    signing_files: tuple[str, ...] = ()  # secrets of Standard Webhooks, each of which signs; none: not signed
     ca_file: str | None = None
     insecure_skip_verify: bool = False
     # Which addresses may be dialed: the platform's decision, not the tenant's. Metadata addresses never may.

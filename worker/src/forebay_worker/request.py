@@ -15,6 +15,8 @@ from urllib.parse import quote, urlsplit
 from forebay.envelope import Envelope
 from forebay.errors import SpecError
 from forebay.settings import Auth, Destination
+from forebay_worker.signing import HEADERS as SIGNED_HEADERS
+from forebay_worker.signing import Signer
 
 # Written by Forebay itself, for each webhook; a stranger's would be believed.
 _OWN = frozenset(
@@ -112,7 +114,9 @@ class RequestWriter:
         self._destination = destination
         self._method = _fixed_method(destination.method)
         self._auth = _Credential(destination.auth, read)
-        static = {name.lower() for name, _ in destination.headers} | self._auth.names
+        self._signer = Signer(destination.signing_files, read) if destination.signing_files else None
+        signed = SIGNED_HEADERS if self._signer else frozenset()
+        static = {name.lower() for name, _ in destination.headers} | self._auth.names | signed
         self._start = self._constant(url, static)
         self._left_out = LEFT_OUT | static
         self._verdicts: dict[bytes, bool] = {}
@@ -123,6 +127,7 @@ class RequestWriter:
         method = self._method or _checked_method(envelope.method)
         head = b"".join((
             method.encode(), self._start, self._auth.line(), self._passed_on(envelope.header_block),
+            self._signed(self._signer, envelope) if self._signer else b"",
             self._own(envelope, method).encode("latin-1", "replace"),
         ))  # fmt: skip
         return method, head
@@ -130,6 +135,12 @@ class RequestWriter:
     def renew(self) -> None:
         """Read the credential again before the next request: the destination does not like the present one."""
         self._auth.forget()
+
+    def _signed(self, signer: Signer, envelope: Envelope) -> bytes:
+        # What is signed is what stands in the header: an id that no header can carry has none.
+        if not (envelope.id.isascii() and envelope.id.isprintable()):
+            raise Unsendable("its id has characters that no header can carry, so that it can not be signed")
+        return signer.lines(envelope.id, envelope.body, time.time())
 
     def _constant(self, url: Url, static: set[str]) -> bytes:
         for name, value in self._destination.headers:

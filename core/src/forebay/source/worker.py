@@ -32,6 +32,7 @@ _OWN_HEADERS = frozenset(
         "trailer", "transfer-encoding", "upgrade",
     )
 )  # fmt: skip
+_SIGNED_HEADERS = frozenset(("webhook-id", "webhook-timestamp", "webhook-signature"))
 
 
 class Bearer(Part):
@@ -114,7 +115,11 @@ class Signing(Part):
     """A signature of our own on each delivery."""
 
     provider: Literal["StandardWebhooks"] = Field(default="StandardWebhooks", description="How it is signed.")
-    secret_refs: tuple[SecretKeyRef, ...] = Field(min_length=1, max_length=8, description="The signing secrets.")
+    secret_refs: tuple[SecretKeyRef, ...] = Field(
+        min_length=1,
+        max_length=8,
+        description="The signing secrets, whsec_ and base64. Each signs, so that the destination can change to a new one.",
+    )
 
 
 class Destination(Part):
@@ -135,9 +140,7 @@ class Destination(Part):
     headers: tuple[Header, ...] = Field(default=(), max_length=32, description="Headers that are set on each delivery.")
     auth: Auth | None = Field(default=None, description="How the worker proves who it is.")
     tls: Tls | None = Field(default=None, description="How the destination proves who it is.")
-    signing: Annotated[Signing | None, Later("protect the destination by auth")] = Field(
-        default=None, description="A signature of our own on each delivery."
-    )
+    signing: Signing | None = Field(default=None, description="A signature of our own on each delivery.")
 
     @override
     def faults(self) -> Iterator[Problem]:
@@ -146,9 +149,10 @@ class Destination(Part):
             yield Problem(("connectTimeout",), "longer than timeout, which includes it", "lower it, or raise timeout")
         if self.tls and self.url.startswith("http://"):
             yield Problem(("tls",), "the URL is plain http", "write https:// in url, or leave tls out")
+        own = _OWN_HEADERS | _SIGNED_HEADERS if self.signing else _OWN_HEADERS
         for index, header in enumerate(self.headers):
             name = header.name.lower()
-            if name in _OWN_HEADERS or name.startswith("x-forebay-"):
+            if name in own or name.startswith("x-forebay-"):
                 remedy = "use auth, so that no secret stands here" if name == "authorization" else "leave it out"
                 yield Problem(("headers", index, "name"), f"{header.name} is written by the worker itself", remedy)
 

@@ -175,6 +175,7 @@ def _destination(destination: Destination, platform: Platform) -> settings.Desti
         timeout_s=destination.timeout,
         headers=_pairs(destination.headers),
         auth=_auth(destination.auth) if destination.auth else settings.Auth(),
+        signing_files=tuple(map(secret_file, destination.signing.secret_refs)) if destination.signing else (),
         ca_file=secret_file(tls.ca_secret_ref) if tls and tls.ca_secret_ref else None,
         insecure_skip_verify=bool(tls and tls.insecure_skip_verify),
         allow_private=platform.allow_private,

@@ -62,6 +62,8 @@ def _secrets(worker: Worker) -> Iterator[SecretKeyRef]:
         return
     if worker.destination.auth:
         yield from _credentials(worker.destination.auth)
+    if worker.destination.signing:
+        yield from worker.destination.signing.secret_refs
     if worker.destination.tls and worker.destination.tls.ca_secret_ref:
         yield worker.destination.tls.ca_secret_ref
 
