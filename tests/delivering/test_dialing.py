@@ -173,7 +173,7 @@ def serving_context(certificate: Path) -> ssl.SSLContext:
 
 
 def tls_client(port: int, context: ssl.SSLContext, host: str = "there.example") -> HttpClient:
-    dialer = Dialer(Origin(host=host, port=port, tls=context), lenient, resolve=Dns(("127.0.0.1",)))
+    dialer = Dialer(Origin(host=host, port=port, tls=lambda: context), lenient, resolve=Dns(("127.0.0.1",)))
     return HttpClient(dialer, connect_timeout=3, timeout=3)
 
 

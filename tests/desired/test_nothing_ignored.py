@@ -74,6 +74,10 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.worker.destination.auth.basic": ({}, {"username": "u", "passwordSecretRef": {"name": "a", "key": "p"}}),
     "spec.worker.destination.auth.bearer": ({}, {"secretRef": {"name": "a", "key": "t"}}),
     "spec.worker.destination.auth.apiKey": ({}, {"secretRef": {"name": "a", "key": "t"}}),
+    "spec.worker.destination.tls.clientCertSecretRef": (
+        {"spec__worker__destination__url": "https://orders.svc"},
+        {"name": "client"},
+    ),
     "spec.worker.destination.signing": ({}, {"secretRefs": [{"name": "a", "key": "k"}]}),
     "spec.worker.handler.image": ({"spec__worker": HANDLER}, "other"),
     "spec.worker.handler.target": ({"spec__worker": HANDLER}, "c:d"),

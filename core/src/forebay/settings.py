@@ -150,6 +150,8 @@ class Destination:
     auth: Auth = field(default_factory=Auth)
     signing_files: tuple[str, ...] = ()  # secrets of Standard Webhooks, each of which signs; none: not signed
     ca_file: str | None = None
+    client_cert_file: str | None = None  # of the worker itself, with client_key_file
+    client_key_file: str | None = None
     insecure_skip_verify: bool = False
     # Which addresses may be dialed: the platform's decision, not the tenant's. Metadata addresses never may.
     allow_private: bool = True

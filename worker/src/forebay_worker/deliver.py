@@ -1,7 +1,6 @@
 """One HTTP attempt: an envelope goes in, an Outcome comes out. Never raises for an answer, a timeout or no answer."""
 
 import re
-import ssl
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -9,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from forebay.envelope import Envelope
-from forebay.errors import SpecError
 from forebay.settings import Destination
 from forebay_worker import addresses
 from forebay_worker.dial import Dialer, NoAnswer, Origin
@@ -17,6 +15,7 @@ from forebay_worker.http_client import Answer, HttpClient
 from forebay_worker.outcome import Buried, Delivered, Outcome, Refused, Unreachable
 from forebay_worker.request import RequestWriter, Unsendable, Url, parse_url
 from forebay_worker.retry import UNDELIVERABLE
+from forebay_worker.tls import Files, Tls
 
 # Characters of a refusal's body that go into the attempt's error text.
 _TEXT_SHOWN = 200
@@ -81,21 +80,14 @@ def retry_after(value: str | None, now: float) -> float | None:
 
 
 def origin(url: Url, destination: Destination, root: Path) -> Origin:
-    """Where the destination is, with its TLS. Raises SpecError for a CA that can not be used."""
-    return Origin(host=url.host, port=url.port, tls=_tls(destination, root) if url.secure else None)
-
-
-def _tls(destination: Destination, root: Path) -> ssl.SSLContext:
-    file = destination.ca_file and str(root / destination.ca_file)
-    try:
-        context = ssl.create_default_context(cafile=file or None)
-    except (OSError, ssl.SSLError) as error:
-        raise SpecError(f"destination.ca_file {file} is no file of PEM certificates: {error}") from error
-    context.set_alpn_protocols(["http/1.1"])
-    if destination.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    """Where the destination is, with its TLS. Raises SpecError for certificates that can not be used."""
+    files = Files(
+        ca=destination.ca_file,
+        certificate=destination.client_cert_file,
+        key=destination.client_key_file,
+        insecure=destination.insecure_skip_verify,
+    )
+    return Origin(host=url.host, port=url.port, tls=Tls(files, root) if url.secure else None)
 
 
 def _refusal(destination: Destination) -> Callable[[str], str | None]:

@@ -35,7 +35,7 @@ class Origin:
 
     host: str  # name or address, without brackets
     port: int
-    tls: ssl.SSLContext | None = None
+    tls: Callable[[], ssl.SSLContext] | None = None  # asked before each connection
 
     @property
     def authority(self) -> str:
@@ -74,13 +74,13 @@ class Dialer:
 
     async def _dial(self, address: str, protocol: Callable[[], P], within: float) -> P:
         origin = self._origin
-        name = origin.host if origin.tls else None
+        tls = origin.tls() if origin.tls else None
         # Any: the types of asyncio want a protocol to inherit; a protocol is what has the methods of one.
         connect: Any = asyncio.get_running_loop().create_connection
         try:
             async with asyncio.timeout(within):
                 connected: tuple[Any, P] = await connect(
-                    protocol, address, origin.port, ssl=origin.tls, server_hostname=name
+                    protocol, address, origin.port, ssl=tls, server_hostname=origin.host if tls else None
                 )
                 return connected[1]
         except TimeoutError as error:

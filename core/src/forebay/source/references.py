@@ -25,10 +25,29 @@ class SecretKeyRef(Part):
 
     @override
     def faults(self) -> Iterator[Problem]:
-        if self.name == RESERVED_SECRET:
-            yield Problem(
-                ("name",), f"{self.name!r} is Forebay's own name for the broker's address", "rename the Secret"
-            )
+        yield from _reserved(self.name)
+
+
+class CertificateRef(Part):
+    """A certificate and its key: a Secret of type kubernetes.io/tls in the source's namespace."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel((f"self.name != '{RESERVED_SECRET}'", "the name 'broker' is Forebay's own here"))
+    )
+
+    name: ObjectName = Field(description="Name of the Secret: keys tls.crt and tls.key, in PEM.")
+
+    @property
+    def certificate(self) -> SecretKeyRef:
+        return SecretKeyRef.model_construct(name=self.name, key="tls.crt")
+
+    @property
+    def key(self) -> SecretKeyRef:
+        return SecretKeyRef.model_construct(name=self.name, key="tls.key")
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        yield from _reserved(self.name)
 
 
 class BrokerSecretRef(Part):
@@ -70,6 +89,11 @@ class Broker(Part):
     def faults(self) -> Iterator[Problem]:
         if self.secret_ref and self.cluster_ref:
             yield Problem(("clusterRef",), "give secretRef or clusterRef, not both", "keep one of them")
+
+
+def _reserved(name: str) -> Iterator[Problem]:
+    if name == RESERVED_SECRET:
+        yield Problem(("name",), f"{name!r} is Forebay's own name for the broker's address", "rename the Secret")
 
 
 def one_of(part: Part, *names: str) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from typing_extensions import override
 from forebay.source.cluster import SCALING_RULES, PodTemplate, Resources, WorkerAutoscaling, scaling_faults
 from forebay.source.ingest import Header, RateLimit
 from forebay.source.model import Later, Part, Problem, cel
-from forebay.source.references import SecretKeyRef, one_of
+from forebay.source.references import CertificateRef, SecretKeyRef, one_of
 from forebay.source.values import HeaderName, JsonPath, Line, Shape, Span, shown
 
 Url = Annotated[str, Shape(r"https?://[!-~]+", "a URL that begins with http:// or https://", 2048)]
@@ -88,7 +88,7 @@ class Auth(Part):
 
 
 class Tls(Part):
-    """How the destination proves who it is."""
+    """How the destination proves who it is, and the worker if it is asked."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -101,6 +101,9 @@ class Tls(Part):
 
     ca_secret_ref: SecretKeyRef | None = Field(
         default=None, description="CA certificates to trust, in PEM, instead of the system's."
+    )
+    client_cert_secret_ref: CertificateRef | None = Field(
+        default=None, description="The worker's own certificate, for a destination that asks for one (mutual TLS)."
     )
     insecure_skip_verify: bool = Field(default=False, description="Trust any certificate. For tests only.")
 
@@ -139,7 +142,9 @@ class Destination(Part):
     timeout: Timeout = Field(default=30.0, description="How long one attempt may take, connecting included.")
     headers: tuple[Header, ...] = Field(default=(), max_length=32, description="Headers that are set on each delivery.")
     auth: Auth | None = Field(default=None, description="How the worker proves who it is.")
-    tls: Tls | None = Field(default=None, description="How the destination proves who it is.")
+    tls: Tls | None = Field(
+        default=None, description="How the destination proves who it is, and the worker if it is asked."
+    )
     signing: Signing | None = Field(default=None, description="A signature of our own on each delivery.")
 
     @override

@@ -167,6 +167,7 @@ def concurrency(source: WebhookSource, queue: str) -> int:
 
 def _destination(destination: Destination, platform: Platform) -> settings.Destination:
     tls = destination.tls
+    own = tls.client_cert_secret_ref if tls else None
     usual_connect_s = settings.Destination(url=destination.url).connect_timeout_s
     return settings.Destination(
         url=destination.url,
@@ -177,6 +178,8 @@ def _destination(destination: Destination, platform: Platform) -> settings.Desti
         auth=_auth(destination.auth) if destination.auth else settings.Auth(),
         signing_files=tuple(map(secret_file, destination.signing.secret_refs)) if destination.signing else (),
         ca_file=secret_file(tls.ca_secret_ref) if tls and tls.ca_secret_ref else None,
+        client_cert_file=secret_file(own.certificate) if own else None,
+        client_key_file=secret_file(own.key) if own else None,
         insecure_skip_verify=bool(tls and tls.insecure_skip_verify),
         allow_private=platform.allow_private,
         allow_loopback=platform.allow_loopback,

@@ -6,7 +6,7 @@ from forebay.settings import dump
 from forebay.source import WebhookSource
 from forebay.source.cluster import PodTemplate, Resources
 from forebay.source.references import SecretKeyRef
-from forebay.source.worker import Auth, Worker
+from forebay.source.worker import Auth, Tls, Worker
 from forebay_operator.desired.metadata import Object, worker_name
 from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.pod import NO_VERSIONS, Process, Versions, deployment, service_account
@@ -64,8 +64,16 @@ def _secrets(worker: Worker) -> Iterator[SecretKeyRef]:
         yield from _credentials(worker.destination.auth)
     if worker.destination.signing:
         yield from worker.destination.signing.secret_refs
-    if worker.destination.tls and worker.destination.tls.ca_secret_ref:
-        yield worker.destination.tls.ca_secret_ref
+    if worker.destination.tls:
+        yield from _certificates(worker.destination.tls)
+
+
+def _certificates(tls: Tls) -> Iterator[SecretKeyRef]:
+    if tls.ca_secret_ref:
+        yield tls.ca_secret_ref
+    if tls.client_cert_secret_ref:
+        yield tls.client_cert_secret_ref.certificate
+        yield tls.client_cert_secret_ref.key
 
 
 def _credentials(auth: Auth) -> Iterator[SecretKeyRef]:

@@ -1,0 +1,50 @@
+"""Certificates for tests: an authority, and what it signs, by openssl."""
+
+import ssl
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its key, in files."""
+
+    certificate: Path
+    key: Path
+
+
+def authority(folder: Path, name: str = "ca") -> Pair:
+    """A CA of one's own."""
+    pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
+    _openssl("req", "-x509", *_KEY, "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", pair.key,
+             "-out", pair.certificate)  # fmt: skip
+    return pair
+
+
+def issued(ca: Pair, folder: Path, name: str, *, passphrase: str = "") -> Pair:
+    """A certificate of the CA for the machine itself, with this common name."""
+    pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
+    locked = ("-passout", f"pass:{passphrase}") if passphrase else ("-nodes",)
+    request = folder / f"{name}.csr"
+    _openssl("req", *_KEY, *locked, "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+             "-keyout", pair.key, "-out", request)  # fmt: skip
+    _openssl("x509", "-req", "-in", request, "-CA", ca.certificate, "-CAkey", ca.key, "-days", "2", "-copy_extensions",
+             "copy", "-out", pair.certificate)  # fmt: skip
+    return pair
+
+
+def serving(pair: Pair, clients: Pair | None = None) -> ssl.SSLContext:
+    """A server's side; with `clients` it asks each client for a certificate of this CA."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    if clients is not None:
+        context.load_verify_locations(clients.certificate)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _openssl(*words: str | Path) -> None:
+    subprocess.run(("openssl", *words), check=True, capture_output=True)
