@@ -43,6 +43,8 @@ def _row(known: Preset) -> str:
 def _section(known: Preset) -> Iterator[str]:
     yield f"\n## {known.name}\n{known.setup}\n\n"
     yield f"- Key: {described.key(known.scheme)}.\n- Clock: {described.clock(known.scheme)}.\n"
+    for item in known.handshakes:
+        yield f"- Handshake: {described.handshake(item)}\n"
     yield f"- Checked {known.checked.isoformat()}: {', '.join(f'<{source}>' for source in known.sources)}\n"
 
 

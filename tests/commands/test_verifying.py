@@ -44,6 +44,7 @@ def test_what_the_provider_signed_is_accepted(capsys: Capture, recorded: Path) -
         "reason": None,
         "event_type": "push",
         "dedup_key": "72d3162e",
+        "handshake": None,
     }
     assert verify(capsys, recorded, "--secret", SECRET) == (0, accepted)
     assert verify(capsys, recorded, "--secret", "another", "--secret", SECRET, provider="GITHUB") == (0, accepted)
@@ -107,6 +108,37 @@ def test_what_can_not_be_verified_is_one_line(
     assert isinstance(error, str)
     assert said in error
     assert error.count("\n") == 1
+
+
+META = "GET /meta?hub.mode=subscribe&hub.challenge=%s&hub.verify_token=%s HTTP/1.1\nHost: a\n\n"
+
+
+def test_a_handshake_says_what_it_is_answered(capsys: Capture, recorded: Path) -> None:
+    recorded.write_text(META % ("123", "t"))
+    status, answer = verify(capsys, recorded, "--secret", "s", "--verify-token", "t", provider="meta")
+    assert status == 0
+    assert isinstance(answer, dict)
+    assert (answer["accepted"], answer["handshake"]["status"], answer["handshake"]["body"]) == (True, 200, "123")
+
+
+@pytest.mark.parametrize(("challenge", "token", "reason"), [("123", "x", "verify-token"), ("<b>", "t", "text")])
+def test_a_handshake_that_is_denied_says_why(
+    capsys: Capture, recorded: Path, challenge: str, token: str, reason: str
+) -> None:
+    recorded.write_text(META % (challenge, token))
+    status, answer = verify(capsys, recorded, "--secret", "s", "--verify-token", "t", provider="meta")
+    assert status == 1
+    assert isinstance(answer, dict)
+    assert (answer["accepted"], answer["reason"], answer["handshake"]) == (False, reason, None)
+
+
+def test_a_verify_token_is_asked_for_where_it_is_needed(capsys: Capture, recorded: Path) -> None:
+    recorded.write_text(META % ("123", "t"))
+    assert "give it with --verify-token" in str(verify(capsys, recorded, "--secret", "s", provider="meta")[1])
+    recorded.write_text("POST /meta HTTP/1.1\nX-Hub-Signature-256: sha256=0\n\n{}")
+    status, answer = verify(capsys, recorded, "--secret", "s", provider="meta")
+    assert isinstance(answer, dict)
+    assert (status, answer["reason"]) == (1, "malformed-signature")
 
 
 def test_an_unknown_provider_is_named_with_those_that_are_known(capsys: Capture, recorded: Path) -> None:

@@ -26,6 +26,10 @@ OF_THE_OPERATOR = ("spec.broker", "spec.deletionPolicy")
 QUEUES = [{"name": "a", "match": {"eventTypes": ["push"]}, "concurrency": 3}]
 SHOP = {"provider": "HMAC", "secretRefs": [{"name": "s", "key": "k"}], "hmac": {"header": "X-Sig"}}
 TIMED = {**SHOP, "hmac": {"header": "X-Sig", "template": "{timestamp}{body}", "timestampHeader": "X-Time"}}
+META = {
+    "spec__ingest__verification__provider": "Meta",
+    "spec__ingest__handshake": {"verifyTokenSecretRef": {"name": "m", "key": "k"}},
+}
 HANDLER = {"handler": {"image": "i", "target": "a:b"}}
 ROUTE = {"spec__ingest__expose__httpRoute__parentRefs": [{"name": "gateway"}]}
 INGRESS = {"spec__ingest__expose__ingress": {"host": "a.example.com"}}
@@ -55,6 +59,8 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.verification.provider": ({"spec__ingest__verification__provider": "Stripe"}, "StandardWebhooks"),
     "spec.ingest.verification.secretRefs": ({}, [{"name": "other", "key": "k"}]),
     "spec.ingest.verification.tolerance": ({"spec__ingest__verification__provider": "Stripe"}, "1m"),
+    "spec.ingest.handshake.mode": ({}, "Queue"),
+    "spec.ingest.handshake.verifyTokenSecretRef": (META, {"name": "other", "key": "k"}),
     "spec.ingest.response.headers": ({}, [{"name": "X-A", "value": "b"}]),
     "spec.ingest.limits.headerBytes": ({}, "70Ki"),
     "spec.deadLetter.retention.age": ({}, "7d"),

@@ -62,6 +62,13 @@ def _gitlab(key: bytes, body: bytes, now: float) -> Signed:
     return {"Webhook-Id": "evt", "Webhook-Timestamp": str(int(now)), "Webhook-Signature": signature}
 
 
+def _v0(header: str, stamp: str) -> Callable[[bytes, bytes, float], Signed]:
+    def made(key: bytes, body: bytes, now: float) -> Signed:
+        return {header: "v0=" + _mac(key, f"v0:{int(now)}:".encode() + body).hex(), stamp: str(int(now))}
+
+    return made
+
+
 def _docusign(key: bytes, body: bytes, _: float) -> Signed:
     good, stale = (base64.b64encode(_mac(one, body)).decode() for one in (key, b"an older key"))
     return {"X-DocuSign-Signature-1": stale, "X-DocuSign-Signature-2": good}
@@ -85,15 +92,18 @@ HOW = {
     "Jira": _hex("X-Hub-Signature", "sha256="),
     "LINE": _base64("X-Line-Signature"),
     "Linear": _hex("Linear-Signature"),
+    "Meta": _hex("X-Hub-Signature-256", "sha256="),
     "Paddle": _timed_item("Paddle-Signature", "ts=", ";", "h1=", ":"),
     "PagerDuty": _pagerduty,
     "QuickBooks": _base64("intuit-signature"),
     "Razorpay": _hex("X-Razorpay-Signature"),
     "Sentry": _hex("Sentry-Hook-Signature"),
     "Shopify": _base64("X-Shopify-Hmac-SHA256"),
+    "Slack": _v0("X-Slack-Signature", "X-Slack-Request-Timestamp"),
     "Stripe": _timed_item("Stripe-Signature", "t=", ",", "v1=", "."),
     "Typeform": _base64("Typeform-Signature", "sha256="),
     "Zendesk": _zendesk,
+    "Zoom": _v0("x-zm-signature", "x-zm-request-timestamp"),
 }
 SEVERAL = {"Box", "DocuSign", "PagerDuty"}  # they are asked above to send a signature that is not ours, too
 # How a key of bytes is written in the Secret, where it is not written as it is.
@@ -102,7 +112,9 @@ SPELLED: dict[str, Callable[[bytes], bytes]] = {
     "Airtable": base64.b64encode,
     "GitLab": lambda key: b"whsec_" + base64.b64encode(key),
 }
-TIMED = sorted({"Box": 600, "Calendly": 300, "GitLab": 300, "Paddle": 300, "Stripe": 300, "Zendesk": 300}.items())
+TIMED = sorted(
+    {"Box": 600, **dict.fromkeys(["Calendly", "GitLab", "Paddle", "Slack", "Stripe", "Zendesk", "Zoom"], 300)}.items()
+)
 
 every_provider = pytest.mark.parametrize("name", sorted(HOW))
 

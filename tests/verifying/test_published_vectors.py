@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from forebay.signatures.presets import preset
 from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp
 from forebay.signatures.sign import sign
 from forebay.signatures.verify import Reason
@@ -164,3 +165,21 @@ def test_the_rfcs_agree_with_us_about_hmac(algorithm: Algorithm, key: bytes, bod
     secret = key.hex().encode()
     assert sign(scheme, secret, body, now=0, delivery_id="") == [("X-Signature", digest)]
     assert verdict(scheme, (secret,), raw([("x-signature", digest)]), body) == 0
+
+
+def test_slacks_own_example_is_accepted() -> None:
+    # https://docs.slack.dev/authentication/verifying-requests-from-slack
+    headers = raw(
+        [
+            ("X-Slack-Request-Timestamp", "1531420618"),
+            ("X-Slack-Signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"),
+        ]
+    )
+    body = (
+        b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
+        b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
+        b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
+        b"&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
+    )
+    scheme = preset("Slack").scheme
+    assert verdict(scheme, (b"8f742231b10e8888abcd99yyyzzz85a5",), headers, body, 1531420618) == 0

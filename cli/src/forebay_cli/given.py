@@ -71,6 +71,12 @@ def signing_keys(source: WebhookSource) -> list[Key]:
     return [(ref.name, ref.key) for ref in source.spec.ingest.verification.secret_refs]
 
 
+def _own_keys(source: WebhookSource) -> list[Key]:
+    """The Secrets that are between the source and its provider: signing secrets, and the verify token of handshakes."""
+    token = source.spec.ingest.handshake.verify_token_secret_ref
+    return [*signing_keys(source), *([(token.name, token.key)] if token else [])]
+
+
 def find(given: Given, notes: Notes, keys: Iterable[Key]) -> Secrets:
     """The values of those of the secrets that can be found."""
     found: Secrets = {}
@@ -83,9 +89,9 @@ def find(given: Given, notes: Notes, keys: Iterable[Key]) -> Secrets:
 
 
 def generate(given: Given, notes: Notes, found: Secrets) -> list[Path]:
-    """Make up the signing secrets that were not found; the files they are kept in. Adds them to `found`."""
+    """Make up the secrets between source and provider that were not found; the files they are kept in. Adds them to `found`."""
     made = []
-    for name, key in signing_keys(given.source):
+    for name, key in _own_keys(given.source):
         if key in found.get(name, {}):
             continue
         value = _random_secret(given.source)
@@ -96,9 +102,9 @@ def generate(given: Given, notes: Notes, found: Secrets) -> list[Path]:
 
 
 def keep(given: Given, notes: Notes, found: Secrets) -> None:
-    """Note down the source and its signing secrets, so that `forebay send` needs no manifest."""
+    """Note down the source and its secrets, so that `forebay send` needs no manifest."""
     notes.save_source(given.source.model_dump(by_alias=True, exclude_unset=True, mode="json"))
-    for name, key in signing_keys(given.source):
+    for name, key in _own_keys(given.source):
         write_private(notes.secret_file(name, key), found[name][key])
 
 

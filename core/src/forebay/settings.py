@@ -67,6 +67,14 @@ class Verification:
     event_type_json: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """Whether the provider's handshakes are answered, and the verify token they show."""
+
+    answered: bool = True
+    token_file: str | None = None  # relative to FOREBAY_ROOT
+
+
 # Headers that frame an answer, that the endpoint adds to each, or that another setting says; x-forebay-… are ours too.
 ENDPOINT_HEADERS = (
     "connection", "content-length", "content-type", "date", "keep-alive", "trailer", "transfer-encoding", "upgrade",
@@ -117,6 +125,7 @@ class IngestSettings:
     path: str
     methods: tuple[str, ...] = ("POST",)
     content_types: tuple[str, ...] = ()  # none: all
+    handshake: Handshake = field(default_factory=Handshake)
     broker_url_file: str = "secrets/broker/uri"
     answer: Answer = field(default_factory=Answer)
     limits: IngestLimits = field(default_factory=IngestLimits)

@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from forebay.errors import SpecError
 from forebay.settings import Answer, is_endpoints
+from forebay.signatures.replies import Reply
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -34,6 +35,8 @@ HEADERS_TOO_LARGE = Refusal("headers-too-large", 431, "The headers are larger th
 BAD_REQUEST = Refusal("bad-request", 400, "This is not a request that HTTP/1.1 allows.", close=True)
 SLOW = Refusal("slow", 408, "The request took too long to arrive.", close=True)
 SIGNATURE = Refusal("signature", 401, "The signature does not verify.")
+VERIFY_TOKEN = Refusal("verify-token", 403, "The verify token is not the one of this source.")
+CHALLENGE = Refusal("challenge", 400, "The challenge is not a short text of letters, digits and a few signs.")
 
 # Ours to mend, so every one of them tells the provider to come back.
 SUSPENDED = Refusal("suspended", 503, "This source is suspended.", retry=True)
@@ -50,6 +53,7 @@ BROKER_REFUSALS = {
 # Every refusal there is: each is counted from 0 on, so that the first of its kind is an increase.
 REFUSALS = (
     NOT_FOUND, METHOD, CONTENT_TYPE, TOO_LARGE, HEADERS_TOO_LARGE, BAD_REQUEST, SLOW, SIGNATURE,
+    VERIFY_TOKEN, CHALLENGE,
     SUSPENDED, OVERLOADED, CONNECTIONS, UNHANDLED, *BROKER_REFUSALS.values(),
 )  # fmt: skip
 
@@ -79,6 +83,17 @@ class Answers:
         if close:
             return self._before_id + event_id + b"\r\nConnection: close\r\n\r\n" + self._body
         return self._before_id + event_id + b"\r\n\r\n" + self._body
+
+    def replied(self, reply: Reply, *, close: bool, head_only: bool = False) -> bytes:
+        """The answer of a handshake."""
+        headers = list(reply.headers)
+        if reply.status != HTTPStatus.NO_CONTENT:
+            headers.insert(0, ("Content-Length", str(len(reply.body))))
+        if close:
+            headers.append(("Connection", "close"))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        head = (_status_line(reply.status) + self._date + lines + "\r\n").encode("latin-1")
+        return head if head_only else head + reply.body
 
     def refused(self, refusal: Refusal, *, close: bool, head_only: bool = False) -> bytes:
         """The honest no. `head_only` is for answers to HEAD, which have no body."""

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -13,12 +14,14 @@ from forebay.amqp.publisher import Publisher
 from forebay.errors import SpecError
 from forebay.process import shown_address, split_address
 from forebay.settings import IngestSettings, Runtime, load
-from forebay.signatures.configured import scheme_of
+from forebay.signatures.configured import handshakes_of, scheme_of
+from forebay.signatures.replies import Replies
 from forebay.signatures.verify import Verifier
 from forebay.telemetry import Log
 from forebay.tracing import from_environment
 from forebay_ingest.answers import Answers
 from forebay_ingest.connection import Connection
+from forebay_ingest.handshakes import Door
 from forebay_ingest.measures import Measures
 from forebay_ingest.receive import Receiver
 
@@ -31,6 +34,11 @@ _BACKLOG = 4096  # connections the kernel holds for us during a burst
 # hundred requests: of two thousand that connect at once the last would wait for all the work of the first.
 _ACCEPTS = 16
 _GRACE_S = 0.5  # after SIGTERM new connections are still served for so long: a load balancer needs a moment
+
+
+class _Secrets(NamedTuple):
+    signing: tuple[bytes, ...]
+    token: bytes | None  # the verify token that the provider's handshake shows
 
 
 class Ingest:
@@ -54,13 +62,19 @@ class Ingest:
             log=log,
         )
         self._measures = _measures(self, self._publisher)
-        self.answers = Answers(
-            self.settings.answer, retry_after_s=self.limits.retry_after_s, allow=self.settings.methods
-        )
         self._secrets = self._read_secrets()
         tracing = from_environment("forebay-ingest")
-        self.receiver = Receiver(
+        receiver = Receiver(
             self.settings, self._verifier(self._secrets), self._publisher, self._measures, log, tracing=tracing
+        )
+        # A source whose provider asks nothing has no door, and its webhooks pay for none.
+        self._handshakes = handshakes_of(self.settings)
+        self.receiver = (
+            Door(receiver, self._replies(self._secrets), self._measures, log) if self._handshakes else receiver
+        )
+        methods = (*self.settings.methods, *(item.method for item in self._handshakes))
+        self.answers = Answers(
+            self.settings.answer, retry_after_s=self.limits.retry_after_s, allow=tuple(dict.fromkeys(methods))
         )
 
     @property
@@ -139,20 +153,32 @@ class Ingest:
                 secrets = self._read_secrets()
                 if secrets == self._secrets:
                     continue
-                self.receiver.verifier = self._verifier(secrets)
+                self._take_up(secrets)
             except SpecError as error:
                 # What worked goes on working; a half-written rotation must not lock the provider out.
                 self._log.error("secrets.unusable", error=str(error))
                 continue
             self._secrets = secrets
-            self._log.info("secrets.reloaded", secrets=len(secrets))
+            self._log.info("secrets.reloaded", secrets=len(secrets.signing))
 
-    def _read_secrets(self) -> tuple[bytes, ...]:
-        return tuple(self._runtime.read_secret(file) for file in self.settings.verification.secret_files)
+    def _take_up(self, secrets: _Secrets) -> None:
+        verifier = self._verifier(secrets)
+        if isinstance(self.receiver, Door):
+            self.receiver.replies = self._replies(secrets)
+        self.receiver.verifier = verifier
 
-    def _verifier(self, secrets: tuple[bytes, ...]) -> Verifier:
+    def _read_secrets(self) -> _Secrets:
+        read, token = self._runtime.read_secret, self.settings.handshake.token_file
+        signing = tuple(read(file) for file in self.settings.verification.secret_files)
+        return _Secrets(signing, read(token) if token else None)
+
+    def _verifier(self, secrets: _Secrets) -> Verifier:
         verification = self.settings.verification
-        return Verifier(scheme_of(verification), secrets, verification.tolerance_s)
+        return Verifier(scheme_of(verification), secrets.signing, verification.tolerance_s)
+
+    def _replies(self, secrets: _Secrets) -> Replies:
+        scheme = scheme_of(self.settings.verification)
+        return Replies(self._handshakes, scheme, secrets.signing, secrets.token)
 
 
 def _duplicates(server: asyncio.Server, times: int = 1) -> Iterator[socket.socket]:

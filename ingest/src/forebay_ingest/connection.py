@@ -15,8 +15,10 @@ from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from forebay.settings import IngestLimits
+from forebay.signatures.replies import Reply
 from forebay_ingest import answers
 from forebay_ingest.answers import Answers, Refusal
+from forebay_ingest.handshakes import Door
 from forebay_ingest.head import refusal_of, size_of
 from forebay_ingest.receive import Receiver, Verdict
 
@@ -26,7 +28,7 @@ class Listener(Protocol):
 
     limits: IngestLimits
     answers: Answers
-    receiver: Receiver
+    receiver: Receiver | Door
     connections: "set[Connection]"
     reading_bytes: int  # received of requests that are not complete, over all connections
     draining: bool
@@ -279,8 +281,8 @@ class Connection(asyncio.Protocol):
     # ----------------------------------------------------------------------------------------------------- the answer
 
     def _answer(self, verdict: Verdict) -> None:
-        if isinstance(verdict, Refusal):
-            self._refuse(verdict)
+        if not isinstance(verdict, bytes):
+            self._refuse(verdict) if isinstance(verdict, Refusal) else self._reply(verdict)
             return
         transport = self._transport
         if transport is None:
@@ -288,6 +290,14 @@ class Connection(asyncio.Protocol):
         close = not self._keep_alive or self._listener.draining or self._head.version != HttpVersion11
         transport.write(self._listener.answers.accepted(verdict, close=close))
         self._next(close=close)
+
+    def _reply(self, reply: Reply) -> None:
+        """Answer a handshake."""
+        if self._transport is not None:
+            close = not self._keep_alive or self._listener.draining or self._head.version != HttpVersion11
+            head_only = self._head.method == "HEAD"
+            self._transport.write(self._listener.answers.replied(reply, close=close, head_only=head_only))
+            self._next(close=close)
 
     def _refuse(self, refusal: Refusal) -> None:
         listener, head = self._listener, self._head

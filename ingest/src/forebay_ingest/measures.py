@@ -33,6 +33,7 @@ class Measures:
         self._refused = Counter({(refusal.cause, refusal.status): 0 for refusal in REFUSALS})
         self._signatures = Counter({reason.value: 0 for reason in Reason})
         self._hangups = 0
+        self._handshakes = 0
         self.registry.register(self)
 
     def accepted(self, queue: str, size: int, seconds: float) -> None:
@@ -49,6 +50,10 @@ class Measures:
     def signature_refused(self, reason: str) -> None:
         """A signature did not verify."""
         self._signatures[reason] += 1
+
+    def replied(self) -> None:
+        """A handshake of the provider was answered."""
+        self._handshakes += 1
 
     def hung_up(self) -> None:
         """A sender was gone before its answer."""
@@ -84,6 +89,12 @@ class Measures:
             "Senders that were gone before their answer; the webhook is kept all the same.",
             (),
             {(): self._hangups},
+        )
+        yield self._counter(
+            "forebay_ingest_handshakes",
+            "Handshakes of the provider that were answered; they are not webhooks and not queued.",
+            (),
+            {(): self._handshakes},
         )
         yield self._histogram()
 

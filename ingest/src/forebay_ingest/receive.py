@@ -16,6 +16,7 @@ from forebay.amqp.publisher import Outcome, Publisher
 from forebay.identity import IdSource
 from forebay.settings import IngestSettings
 from forebay.signatures.configured import scheme_of
+from forebay.signatures.replies import Reply
 from forebay.signatures.verify import Refused, Verifier
 from forebay.telemetry import Log, Throttle, traceparent
 from forebay.topology import Names
@@ -31,8 +32,8 @@ _TRACEPARENT = istr("traceparent")
 _CONFIRMED = Outcome.CONFIRMED  # by a name of the module's: see connection.py
 
 
-# The webhook's id: it is safe in its queue; or why it is not.
-Verdict = bytes | Refusal
+# The webhook's id: it is safe in its queue; or why it is not; or what a handshake is answered.
+Verdict = bytes | Refusal | Reply
 Respond = Callable[[Verdict], None]
 
 

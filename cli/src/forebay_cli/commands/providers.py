@@ -30,6 +30,8 @@ def command(name: str | None, output: str) -> None:
     elif name:
         for label, value in facts(known[0]).items():
             text = "\n".join(value) if isinstance(value, list) else value
+            if not text:
+                continue
             click.echo(f"{label.replace('_', ' '):12}  {text.replace(chr(10), chr(10) + ' ' * 14)}")
     else:
         _list(known)
@@ -46,6 +48,7 @@ def facts(known: Preset) -> dict[str, str | list[str]]:
         "event_type": described.event_type(scheme),
         "delivery_id": described.delivery_id(scheme),
         "set_up": known.setup,
+        "handshake": [described.handshake(item) for item in known.handshakes],
         "confidence": known.confidence.value,
         "sources": list(known.sources),
         "checked": known.checked.isoformat(),

@@ -10,12 +10,11 @@ import click
 from forebay.errors import SpecError
 from forebay.json_path import dig
 from forebay.signatures.presets import Preset, preset
+from forebay.signatures.replies import Denied, Question, Replies, Reply
 from forebay.signatures.scheme import Algorithm
 from forebay.signatures.stamps import read_moment
 from forebay.signatures.verify import Refused, Verified, Verifier
 from forebay_cli import options
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 
 @click.command(
@@ -43,6 +42,7 @@ forebay verify --provider stripe --request recorded.http --secret whsec_… --no
     metavar="FILE",
     help="The same from a file, which keeps it out of the shell's history; a newline at its end is left out.",
 )
+@click.option("--verify-token", metavar="TEXT", help="The verify token that the provider's handshake shows.")
 @click.option("--now", metavar="TIME", help="Verify as of this time: RFC 3339, or seconds since 1970.  [default: now]")
 @click.option("--tolerance", type=float, metavar="SECONDS", help="How far from now the signed time may be.")
 def command(
@@ -51,28 +51,43 @@ def command(
     file: Path,
     secrets: tuple[str, ...],
     files: tuple[Path, ...],
+    verify_token: str | None,
     now: str | None,
     tolerance: float | None,
 ) -> None:
     """Say whether a recorded request is let in, and why not.
 
-    Prints JSON. Exits with 0 if it is let in, with 1 if it is refused.
+    For a handshake of the provider it says what that is answered. Prints JSON. Exits with 0 if it is let in or answered, with 1 if it is refused.
     """
     known = preset(provider)
     if known.name == "HMAC":
         raise SpecError("provider HMAC does not say how it signs; name one of forebay providers")
-    headers, body = parse_request(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
+    request = parse_request(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     keys = [secret.encode() for secret in secrets] + [path.read_bytes().removesuffix(b"\n") for path in files]
     if not keys and known.scheme.algorithm is not Algorithm.NONE:
         raise SpecError(f"provider {known.name} needs a secret to check with; give --secret or --secret-file")
-    verdict = Verifier(known.scheme, keys, tolerance).verify(headers, body, _moment(now))
-    click.echo(json.dumps(_answer(known, verdict, headers, body), indent=2))
-    if isinstance(verdict, Refused):
+    verifier, at = Verifier(known.scheme, keys, tolerance), _moment(now)
+    replies = _replies(known, keys, verify_token, request)
+    reply = replies.reply(request, lambda headers, body: verifier.verify(headers, body, at))
+    verdict = verifier.verify(request.headers, request.body, at) if reply is None else reply
+    click.echo(json.dumps(_answer(known, verdict, request), indent=2))
+    if isinstance(verdict, Refused | Denied):
         click.get_current_context().exit(1)
 
 
-def parse_request(raw: bytes) -> tuple[Headers, bytes]:
-    """Headers and body of an HTTP/1.1 request (RFC 9112). Lines may end in LF alone. Raises SpecError, which names the line."""
+Verdict = Verified | Refused | Reply | Denied
+
+
+def _replies(known: Preset, keys: list[bytes], token: str | None, request: Question) -> Replies:
+    shown = any(item.token for item in known.handshakes)
+    if shown and not token and request.method == "GET":
+        raise SpecError(f"the handshake of {known.name} shows a verify token; give it with --verify-token")
+    handshakes = known.handshakes if token or not shown else ()
+    return Replies(handshakes, known.scheme, keys, token.encode() if token else None)
+
+
+def parse_request(raw: bytes) -> Question:
+    """An HTTP/1.1 request (RFC 9112). Lines may end in LF alone. Raises SpecError, which names the line."""
     head, body = _parted(raw)
     first, *lines = head.replace(b"\r\n", b"\n").split(b"\n")
     if len(first.split(b" ")) != 3 or b"HTTP/" not in first:
@@ -85,7 +100,8 @@ def parse_request(raw: bytes) -> tuple[Headers, bytes]:
                 f"the request: line {number} is no header; write Name: value, and an empty line before the body"
             )
         headers.append((name, value.strip(b" \t")))
-    return tuple(headers), body
+    method, target, _ = first.decode("latin-1").split(" ")
+    return Question(method, target, tuple(headers), body)
 
 
 def _parted(raw: bytes) -> tuple[bytes, bytes]:
@@ -105,18 +121,33 @@ def _moment(text: str | None) -> float:
     return moment
 
 
-def _answer(known: Preset, verdict: Verified | Refused, headers: Headers, body: bytes) -> dict[str, object]:
-    named = {name.lower(): value.decode("latin-1") for name, value in reversed(headers)}
+def _answer(known: Preset, verdict: Verdict, request: Question) -> dict[str, object]:
+    named = {name.lower(): value.decode("latin-1") for name, value in reversed(request.headers)}
     place, name = known.scheme.event_place
-    kind = named.get(name.lower().encode()) if place == "header" else _in_body(body, name) if name else None
+    kind = named.get(name.lower().encode()) if place == "header" else _in_body(request.body, name) if name else None
     ids = (named.get(header.lower().encode()) for header in known.scheme.delivery_id_headers)
     return {
-        "accepted": isinstance(verdict, Verified),
+        "accepted": isinstance(verdict, Verified | Reply),
         "provider": known.name,
-        "reason": verdict.reason.value if isinstance(verdict, Refused) else None,
+        "reason": _reason(verdict),
         "event_type": kind,
         "dedup_key": next((value for value in ids if value is not None), None),
+        "handshake": _handshake(verdict) if isinstance(verdict, Reply) else None,
     }
+
+
+def _reason(verdict: Verdict) -> str | None:
+    match verdict:
+        case Refused(reason):
+            return reason.value
+        case Denied():
+            return verdict.value
+        case Verified() | Reply():
+            return None
+
+
+def _handshake(reply: Reply) -> dict[str, object]:
+    return {"status": int(reply.status), "headers": dict(reply.headers), "body": reply.body.decode()}
 
 
 def _in_body(body: bytes, path: str) -> str | None:

@@ -1,8 +1,9 @@
-"""The scheme that a source's settings ask for: a provider's preset, or a user's own HMAC. Reads nothing."""
+"""The scheme and the handshakes that a source's settings ask for: a provider's preset, or a user's own HMAC. Reads nothing."""
 
 from dataclasses import replace
 
-from forebay.settings import Verification
+from forebay.settings import IngestSettings, Verification
+from forebay.signatures.handshake import Handshake
 from forebay.signatures.presets import preset
 from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp
 
@@ -24,6 +25,11 @@ def scheme_of(verification: Verification) -> Scheme:
         delivery_id_headers=(verification.delivery_id_header,) if verification.delivery_id_header else (),
         event_type=_event_type(verification),
     )
+
+
+def handshakes_of(settings: IngestSettings) -> tuple[Handshake, ...]:
+    """The handshakes that the endpoint answers; none for most providers."""
+    return preset(settings.verification.provider).handshakes if settings.handshake.answered else ()
 
 
 def _event_type(verification: Verification) -> str | None:

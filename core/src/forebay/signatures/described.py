@@ -1,5 +1,6 @@
 """A scheme in words that a person compares with the provider's documentation."""
 
+from forebay.signatures.handshake import Handshake
 from forebay.signatures.scheme import Algorithm, Scheme
 
 
@@ -41,6 +42,12 @@ def event_type(scheme: Scheme) -> str:
 def delivery_id(scheme: Scheme) -> str:
     """Where the provider's id of a delivery stands."""
     return f"header {_either(scheme.delivery_id_headers)}" if scheme.delivery_id_headers else "none"
+
+
+def handshake(item: Handshake) -> str:
+    """When the provider asks, and what the owner has to give for the answer."""
+    given = " Its verify token has to be given in handshake.verifyTokenSecretRef." if item.token else ""
+    return f"{item.says} It is answered; nothing is queued.{given}"
 
 
 def _either(names: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from forebay.errors import SpecError
+from forebay.signatures.handshake import Handshake
 from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp, Unit
 
 
@@ -30,6 +31,7 @@ class Preset:
     checked: date  # when these were last read
     confidence: Confidence
     setup: str  # where a person finds the secret at the provider, in a sentence or two
+    handshakes: tuple[Handshake, ...] = ()  # what it asks the endpoint beside its webhooks
 
 
 def preset(name: str) -> Preset:
@@ -59,6 +61,7 @@ def parse_preset(text: str) -> Preset:
             checked=_value("checked", document["checked"]),
             confidence=_value("confidence", document["confidence"]),
             setup=_value("setup", document["setup"]),
+            handshakes=tuple(_handshake(table) for table in document.get("handshake", ())),
         )
     except KeyError as error:
         raise SpecError(f"a preset needs {error.args[0]!r}") from error
@@ -73,6 +76,10 @@ def _scheme(table: dict[str, Any]) -> Scheme:
     return Scheme(**values)
 
 
+def _handshake(table: dict[str, Any]) -> Handshake:
+    return Handshake(**{key: _value(key, value) for key, value in table.items()})
+
+
 _ENUMS = {
     "confidence": Confidence,
     "algorithm": Algorithm,
@@ -80,14 +87,16 @@ _ENUMS = {
     "key_encoding": KeyEncoding,
     "unit": Unit,
 }
-_KINDS = {"scheme": dict, "timestamp": dict, "checked": date, "tolerance": int | float}  # all others are texts
+_KINDS = {
+    "scheme": dict, "timestamp": dict, "checked": date, "tolerance": int | float, "verified": bool, "status": int,
+}  # fmt: skip  # all others are texts
 
 
 def _value(key: str, value: Any) -> Any:
     """A value as the dataclasses hold it; they check what it says, this only what kind of thing it is."""
     if key in _ENUMS:
         return _ENUMS[key](value)
-    if key == "sources" or key.endswith("headers"):
+    if key in ("sources", "when") or key.endswith("headers"):
         if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
             raise TypeError(f"{key} is not a list of texts")
         return tuple(value)

@@ -10,7 +10,7 @@ from forebay.settings import ENDPOINT_HEADERS, is_endpoints
 from forebay.source.cluster import SCALING_RULES, Expose, IngestAutoscaling, PodTemplate, Resources, scaling_faults
 from forebay.source.model import Later, Part, Problem, cel
 from forebay.source.values import Bytes, HeaderName, HeaderValue, JsonPath, Shape, Span, Text
-from forebay.source.verification import Verification
+from forebay.source.verification import HANDSHAKE_RULES, Handshake, Verification, handshake_faults
 
 _HEADERS = ", ".join(f"'{name}'" for name in ENDPOINT_HEADERS)
 _NO_HEADER_OF_OURS = (
@@ -43,14 +43,6 @@ class Header(Part):
 
     name: HeaderName = Field(description="Name of the header.")
     value: HeaderValue = Field(description="Value of the header; never a secret.")
-
-
-class Challenge(Part):
-    """A handshake by which a provider makes sure that the endpoint is ours."""
-
-    type: Literal["Slack", "Zoom", "Meta", "MicrosoftGraph", "Okta", "Dropbox", "CloudEvents", "EventGrid"] = Field(
-        description="Whose handshake is answered."
-    )
 
 
 class Deduplication(Part):
@@ -146,7 +138,7 @@ class Limits(Part):
 class Ingest(Part):
     """The endpoint that takes the webhooks in."""
 
-    model_config = ConfigDict(json_schema_extra=cel(*SCALING_RULES))
+    model_config = ConfigDict(json_schema_extra=cel(*SCALING_RULES, *HANDSHAKE_RULES))
 
     path: Path | None = Field(
         default=None,
@@ -162,8 +154,8 @@ class Ingest(Part):
         default=1024**2, description="Largest body; a larger one gets 413."
     )
     verification: Verification = Field(description="How a webhook proves that it comes from the provider.")
-    challenges: Annotated[tuple[Challenge, ...] | None, Later()] = Field(
-        default=None, max_length=8, description="Handshakes that are answered instead of queued."
+    handshake: Handshake = Field(
+        default_factory=Handshake, description="What becomes of the provider's questions whether the endpoint is ours."
     )
     deduplication: Annotated[
         Deduplication | None, Later("let the destination drop what it knows by Idempotency-Key")
@@ -186,6 +178,7 @@ class Ingest(Part):
     @override
     def faults(self) -> Iterator[Problem]:
         yield from scaling_faults(self.replicas, self.autoscaling, self.resources)
+        yield from handshake_faults(self.handshake, self.verification)
         for name, held in (("inFlightBytes", self.limits.in_flight_bytes), ("readingBytes", self.limits.reading_bytes)):
             if held < self.max_body_bytes:
                 yield Problem(

@@ -151,3 +151,42 @@ class Verification(Part):
         if self.provider == GENERIC:
             return self.hmac is None or self.hmac.timestamp_header is not None
         return presets()[self.provider].scheme.timestamp is not None
+
+
+class Handshake(Part):
+    """By a handshake a provider makes sure that the endpoint is ours, before it sends webhooks or now and then."""
+
+    mode: Literal["Answer", "Queue"] = Field(
+        default="Answer",
+        description="Answer: the endpoint answers, and nothing is queued. Queue: it is taken like any webhook.",
+    )
+    verify_token_secret_ref: SecretKeyRef | None = Field(
+        default=None, description="The verify token that was given to the provider, which its handshake shows."
+    )
+
+
+# Whose handshake shows a verify token.
+_SHOWN = [name for name, known in presets().items() if any(item.token for item in known.handshakes)]
+_SHOWS = f"self.verification.provider in [{', '.join(repr(name) for name in _SHOWN)}]"
+_ANSWERS = "(!has(self.handshake) || !has(self.handshake.mode) || self.handshake.mode == 'Answer')"
+
+_TOKEN_RULE = (
+    "handshake.verifyTokenSecretRef is needed where the provider's handshake is answered and shows a verify token, and"
+    f" useless elsewhere; those that show one: {', '.join(_SHOWN)}"
+)
+HANDSHAKE_RULES = (
+    (f"({_SHOWS} && {_ANSWERS}) == (has(self.handshake) && has(self.handshake.verifyTokenSecretRef))", _TOKEN_RULE),
+)
+
+
+def handshake_faults(handshake: Handshake, verification: Verification) -> Iterator[Problem]:
+    """What is wrong with what is given for the provider's handshake."""
+    provider, given = verification.provider, handshake.verify_token_secret_ref is not None
+    wanted = provider in _SHOWN and handshake.mode == "Answer"
+    path = ("handshake", "verifyTokenSecretRef")
+    if wanted and not given:
+        remedy = "add the Secret with the text you give to the provider as verify token, or write mode: Queue"
+        yield Problem(path, f"missing: the handshake of provider {provider} shows a verify token", remedy)
+    if given and not wanted:
+        message = "is not looked at in mode Queue" if provider in _SHOWN else f"provider {provider} shows none"
+        yield Problem(path, message, "leave it out")

@@ -23,8 +23,9 @@ def objects(source: WebhookSource, platform: Platform, versions: Versions = NO_V
 
 
 def secrets(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
-    """What the endpoint checks signatures by."""
-    return source.spec.ingest.verification.secret_refs
+    """What the endpoint checks signatures by, and the verify token of handshakes."""
+    token = source.spec.ingest.handshake.verify_token_secret_ref
+    return (*source.spec.ingest.verification.secret_refs, *([token] if token else ()))
 
 
 def replicas(source: WebhookSource) -> int:

@@ -9,7 +9,7 @@ from forebay.source import WebhookSource
 from forebay.source.ingest import Header, Ingest
 from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
-from forebay.source.verification import Hmac, Verification
+from forebay.source.verification import Handshake, Hmac, Verification
 from forebay.source.worker import Auth, Destination, Handler
 from forebay.topology import DEFAULT_QUEUE
 from forebay_operator.desired.metadata import Object, metadata, settings_name
@@ -62,6 +62,7 @@ def ingest_settings(source: WebhookSource) -> IngestSettings:
         path=source.path,
         methods=ingest.methods,
         content_types=ingest.content_types,
+        handshake=_handshake(ingest.handshake),
         answer=settings.Answer(
             status=ingest.response.status,
             body=ingest.response.body,
@@ -71,6 +72,11 @@ def ingest_settings(source: WebhookSource) -> IngestSettings:
         limits=_limits(ingest),
         suspended=source.spec.suspend in ("Ingest", "All"),
     )
+
+
+def _handshake(handshake: Handshake) -> settings.Handshake:
+    token = handshake.verify_token_secret_ref
+    return settings.Handshake(answered=handshake.mode == "Answer", token_file=secret_file(token) if token else None)
 
 
 def _routes(queues: tuple[Queue, ...]) -> tuple[settings.Route, ...]:

@@ -1,0 +1,74 @@
+"""The door before the receiver of a source whose provider makes sure that the endpoint is ours: it answers handshakes.
+
+No broker is asked, so the answer is there within the provider's clock. What is no handshake is a webhook like any other.
+"""
+
+import time
+from typing import Any
+
+from forebay.signatures.replies import MAX_BODY, Denied, Question, Replies, Reply
+from forebay.signatures.verify import Refused, Verified, Verifier
+from forebay.telemetry import Log, Throttle
+from forebay_ingest import answers
+from forebay_ingest.answers import Refusal
+from forebay_ingest.head import target_of
+from forebay_ingest.measures import Measures
+from forebay_ingest.receive import Receiver, Respond
+
+_DENIED = {Denied.TOKEN: answers.VERIFY_TOKEN, Denied.TEXT: answers.CHALLENGE}
+
+
+class Door:
+    """Answers handshakes, and gives everything else to the receiver. `replies` may be exchanged while it works."""
+
+    def __init__(self, receiver: Receiver, replies: Replies, measures: Measures, log: Log) -> None:
+        self.replies = replies
+        self.refused = receiver.refused
+        self.hung_up = receiver.hung_up
+        self._receiver = receiver
+        self._measures = measures
+        self._log = log
+        self._throttle = Throttle()
+
+    @property
+    def verifier(self) -> Verifier:
+        """What verifies webhooks, and those handshakes that are signed like them."""
+        return self._receiver.verifier
+
+    @verifier.setter
+    def verifier(self, verifier: Verifier) -> None:
+        self._receiver.verifier = verifier
+
+    def check(self, head: Any, length: int | None) -> Refusal | None:
+        """As the receiver's; methods and content types of handshakes are let through to `receive`."""
+        refusal = self._receiver.check(head, length)
+        if refusal not in (answers.METHOD, answers.CONTENT_TYPE) or not self.replies.expects(_question(head)):
+            return refusal
+        if self._receiver.settings.suspended:
+            return answers.SUSPENDED
+        return None if (length or 0) <= MAX_BODY else refusal
+
+    def receive(self, head: Any, body: bytes, block: bytes, client: bytes, respond: Respond) -> None:
+        """Answer a handshake at once; of a webhook the receiver decides."""
+        reply = self.replies.reply(_question(head, body), self._verify)
+        if isinstance(reply, Reply):
+            self._measures.replied()
+            if self._throttle.admit("handshake") is not None:
+                self._log.info("handshake.answered", method=head.method, status=reply.status)
+            respond(reply)
+        elif isinstance(reply, Refused):
+            self._measures.signature_refused(reply.reason)
+            respond(answers.SIGNATURE)
+        elif reply is not None:
+            respond(_DENIED[reply])
+        elif (refusal := self._receiver.check(head, len(body))) is not None:
+            respond(refusal)
+        else:
+            self._receiver.receive(head, body, block, client, respond)
+
+    def _verify(self, headers: Any, body: bytes) -> Verified | Refused:
+        return self.verifier.verify(headers, body, time.time())
+
+
+def _question(head: Any, body: bytes = b"") -> Question:
+    return Question(head.method, target_of(head), head.raw_headers, body)
