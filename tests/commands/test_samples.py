@@ -8,7 +8,8 @@ import pytest
 
 from forebay import manifest as manifests
 from forebay.errors import SpecError
-from forebay.signatures.verify import Verified, Verifier
+from forebay.signatures.elsewhere import Line
+from forebay.signatures.verify import Reason, Refused, Verified, Verifier
 from forebay.source import WebhookSource
 from forebay_cli.given import sampler_of
 from forebay_cli.sampling import Moment, Sample, curl, events, parse_header
@@ -82,3 +83,15 @@ def test_the_curl_command_carries_the_sample_through_a_shell() -> None:
 def test_a_header_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="--header"):
         parse_header(text)
+
+
+@pytest.mark.parametrize("provider", ["Twilio", "Square", "HubSpot", "Trello"])
+def test_a_sample_for_a_provider_that_signs_the_url_verifies(provider: str) -> None:
+    url = "https://hooks.example.com/hooks"
+    about = manifests.read_source(manifest(spec__ingest__verification__provider=provider, spec__ingest__publicUrl=url))
+    sampler = sampler_of(about, b"secret")
+    made = sampler.sample(Moment(number=1, now=NOW, seed=b"x"))
+    headers = tuple((name.encode(), value.encode()) for name, value in made.headers)
+    verifier = Verifier(sampler.scheme, (b"secret",))
+    assert verifier.verify(headers, made.body, NOW, Line("POST", url)) == Verified(0)
+    assert verifier.verify(headers, made.body, NOW, Line("POST", url + "/")) == Refused(Reason.BAD_SIGNATURE)

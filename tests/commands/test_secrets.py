@@ -68,6 +68,20 @@ def test_a_secret_that_is_nowhere_is_made_up_once_and_only_we_can_read_it(tmp_pa
     assert generate(about(tmp_path), notes, find(about(tmp_path), notes, [KEY])) == []
 
 
+def test_a_verify_token_that_is_nowhere_is_made_up_and_kept_too(tmp_path: Path) -> None:
+    token = {"verifyTokenSecretRef": {"name": "meta", "key": "token"}}
+    source = about(tmp_path, spec__ingest__verification__provider="Meta", spec__ingest__handshake=token)
+    notes, found = Notes(tmp_path / "notes"), Secrets()
+    assert generate(source, notes, found) == [notes.secret_file(*KEY), notes.secret_file("meta", "token")]
+    assert len(found["meta"]["token"]) >= 32
+
+
+def test_a_public_key_of_the_provider_can_not_be_made_up(tmp_path: Path) -> None:
+    source = about(tmp_path, spec__ingest__verification__provider="Discord")
+    with pytest.raises(SpecError, match="give it with --secret github-webhook/secret=@FILE"):
+        generate(source, Notes(tmp_path / "notes"), Secrets())
+
+
 def test_a_made_up_secret_has_the_form_of_the_providers(tmp_path: Path) -> None:
     source = about(tmp_path, spec__ingest__verification__provider="StandardWebhooks")
     found = Secrets()

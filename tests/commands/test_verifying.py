@@ -141,6 +141,25 @@ def test_a_verify_token_is_asked_for_where_it_is_needed(capsys: Capture, recorde
     assert (status, answer["reason"]) == (1, "malformed-signature")
 
 
+SQUARE = (
+    "POST /square HTTP/1.1\nx-square-hmacsha256-signature: GF4YkrJgGBDZ9NIYbNXBnMzqb2HoL4RW/S6vkZ9/2N4=\n\n"
+    '{"merchant_id":"MLEFBHHSJGVHD","type":"webhooks.test_notification","event_id":"ac3ac95b-f97d-458c-a6e6-18981597e05f",'
+    '"created_at":"2022-07-13T20:30:59.037339943Z","data":{"type":"webhooks","id":"bc368e64-01aa-407e-b46e-3231809b1129"}}'
+)
+
+
+def test_the_url_that_a_provider_signs_is_asked_for(capsys: Capture, recorded: Path) -> None:
+    # square-python-sdk, tests/utilities/test_webhooks_helper.py
+    recorded.write_text(SQUARE)
+    key = ("--secret", "Ibxx_5AKakO-3qeNVR61Dw")
+    assert "Square signs the URL; give it with --url" in str(verify(capsys, recorded, *key, provider="square")[1])
+    url = "https://webhook.site/679a4f3a-dcfa-49ee-bac5-9d0edad886b9"
+    assert verify(capsys, recorded, *key, "--url", url, provider="square")[0] == 0
+    assert verify(capsys, recorded, *key, "--url", url + "0", provider="square")[0] == 1
+    recorded.write_text(SQUARE.replace("/square", "/square?a=b"))
+    assert verify(capsys, recorded, *key, "--url", url, provider="square")[0] == 1
+
+
 def test_an_unknown_provider_is_named_with_those_that_are_known(capsys: Capture, recorded: Path) -> None:
     for command in (("providers", "acme"), ("verify", "--provider", "acme", "--request", str(recorded))):
         ran = forebay(capsys, *command)

@@ -30,6 +30,10 @@ META = {
     "spec__ingest__verification__provider": "Meta",
     "spec__ingest__handshake": {"verifyTokenSecretRef": {"name": "m", "key": "k"}},
 }
+SQUARE = {
+    "spec__ingest__verification__provider": "Square",
+    "spec__ingest__publicUrl": "https://a.example.com/a",
+}
 HANDLER = {"handler": {"image": "i", "target": "a:b"}}
 ROUTE = {"spec__ingest__expose__httpRoute__parentRefs": [{"name": "gateway"}]}
 INGRESS = {"spec__ingest__expose__ingress": {"host": "a.example.com"}}
@@ -61,6 +65,8 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.verification.tolerance": ({"spec__ingest__verification__provider": "Stripe"}, "1m"),
     "spec.ingest.handshake.mode": ({}, "Queue"),
     "spec.ingest.handshake.verifyTokenSecretRef": (META, {"name": "other", "key": "k"}),
+    "spec.ingest.publicUrl": (SQUARE, "https://b.example.com/b"),
+    "spec.ingest.verification.header": ({"spec__ingest__verification__provider": "ApiKey"}, "X-Other"),
     "spec.ingest.response.headers": ({}, [{"name": "X-A", "value": "b"}]),
     "spec.ingest.limits.headerBytes": ({}, "70Ki"),
     "spec.deadLetter.retention.age": ({}, "7d"),

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forebay.settings import Handshake, Verification
 from forebay_ingest import handshakes
@@ -164,3 +165,43 @@ async def test_a_flood_of_handshakes_is_answered_and_told_in_few_lines(endpoint:
         replies = await asyncio.gather(*(say(it, get()) for _ in range(30)))
         assert {reply.status for reply in replies} == {200}
         assert 1 <= it.log.getvalue().count("handshake.answered") <= 15
+
+
+def of(provider: str) -> dict[str, Any]:
+    return {"verification": Verification(provider=provider, secret_files=FILES), "public_url": "https://a.example/b"}
+
+
+async def test_an_answer_to_head_has_no_body_and_the_connection_goes_on(endpoint: Opener) -> None:
+    async with endpoint(**of("Trello")) as it, it.client() as client:
+        await client.send(get(PATH, "HEAD") + get(PATH, "HEAD"))
+        assert [(reply.status, reply.body) for reply in await client.answers(2)] == [(200, b"")] * 2
+
+
+async def test_an_answer_to_options_says_what_is_allowed(endpoint: Opener) -> None:
+    async with endpoint(**of("CloudEvents")) as it:
+        asked = request(b"", "WebHook-Request-Origin: a.example", method="OPTIONS", secret=None, framing="")
+        reply = await say(it, asked)
+        assert (reply.status, reply.headers["allow"]) == (200, "POST")
+        assert (reply.headers["webhook-allowed-origin"], reply.headers["webhook-allowed-rate"]) == ("a.example", "*")
+        assert (await say(it, get(PATH, "OPTIONS"))).status == 405
+
+
+async def test_a_204_has_neither_body_nor_length(endpoint: Opener) -> None:
+    key = Ed25519PrivateKey.generate()
+    async with endpoint(**of("Discord"), secret=key.public_key().public_bytes_raw().hex().encode()) as it:
+        at = str(int(time.time()))
+        for body, status in ((b'{"type":0}', 204), (b'{"type":1,"event":{}}', 202)):
+            signed = (f"X-Signature-Ed25519: {key.sign(at.encode() + body).hex()}", f"X-Signature-Timestamp: {at}")
+            reply = await say(it, request(body, *signed, secret=None))
+            assert reply.status == status
+            assert ("content-length" in reply.headers) == (status != 204)
+        signed = (f"X-Signature-Ed25519: {'0' * 128}", f"X-Signature-Timestamp: {at}")
+        assert (await say(it, request(b'{"type":0}', *signed, secret=None))).status == 401
+
+
+async def test_a_code_in_the_query_is_verified_before_the_answer(endpoint: Opener) -> None:
+    body = b'[{"data":{"validationCode":"512d38b6"}}]'
+    async with endpoint(**of("EventGrid")) as it:
+        for code, status in (("It%27s+a+Secret+to+Everybody", 200), ("guess", 401)):
+            asked = request(body, "aeg-event-type: SubscriptionValidation", target=f"{PATH}?code={code}", secret=None)
+            assert (await say(it, asked)).status == status

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from forebay.signatures.elsewhere import Line
 from forebay.signatures.presets import preset
 from forebay.signatures.scheme import Scheme
 from forebay.signatures.sign import sign
@@ -31,17 +32,30 @@ def raw(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     return tuple((name.encode(), value.encode("latin-1")) for name, value in headers)
 
 
-def signed(scheme: Scheme, secret: bytes, body: bytes, now: float = NOW, delivery_id: str = DELIVERY_ID) -> RawHeaders:
+def signed(
+    scheme: Scheme,
+    secret: bytes,
+    body: bytes,
+    now: float = NOW,
+    delivery_id: str = DELIVERY_ID,
+    *,
+    line: Line | None = None,
+) -> RawHeaders:
     """The headers of a request that is signed as it should be, among some that mean nothing."""
-    ours = sign(scheme, secret, body, now=now, delivery_id=delivery_id)
+    ours = sign(scheme, secret, body, now=now, delivery_id=delivery_id, line=line)
     return raw([("Host", "hooks.example.com"), ("Accept", "*/*"), *ours, ("Content-Length", str(len(body)))])
 
 
 def verdict(
-    scheme: Scheme, secrets: tuple[bytes, ...], headers: RawHeaders, body: bytes, now: float = NOW
+    scheme: Scheme,
+    secrets: tuple[bytes, ...],
+    headers: RawHeaders,
+    body: bytes,
+    now: float = NOW,
+    line: Line | None = None,
 ) -> int | Reason | None:
     """The number of the secret that matched, or the reason of the refusal."""
-    answer = Verifier(scheme, secrets).verify(headers, body, now)
+    answer = Verifier(scheme, secrets).verify(headers, body, now, line)
     match answer:
         case Verified(secret):
             return secret

@@ -1,15 +1,19 @@
 """What each provider asks before it sends webhooks is answered as it documents; nobody else gets an answer out of it."""
 
+import base64
 import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forebay.errors import SpecError
+from forebay.signatures.elsewhere import Line
 from forebay.signatures.handshake import Handshake
 from forebay.signatures.presets import preset, presets
 from forebay.signatures.replies import MAX_BODY, Denied, Question, Replies, Reply
@@ -22,9 +26,21 @@ Answer = Reply | Refused | Denied | None
 
 def ask(name: str, question: Question, secrets: tuple[bytes, ...] = (OTHER, KEY), now: float = NOW) -> Answer:
     known = preset(name)
+    if known.scheme.algorithm.public:
+        secrets = tuple(PUBLIC if secret == KEY else b"00" * 32 for secret in secrets)
     replies = Replies(known.handshakes, known.scheme, secrets, TOKEN)
     verifier = Verifier(known.scheme, secrets)
-    return replies.reply(question, lambda headers, body: verifier.verify(headers, body, now))
+    line = Line(question.method, question.target)
+    return replies.reply(question, lambda asked: verifier.verify(asked.headers, asked.body, now, line))
+
+
+DISCORDS = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(KEY).digest())
+PUBLIC = DISCORDS.public_key().public_bytes_raw().hex().encode()
+
+
+def discord(body: bytes) -> list[tuple[str, str]]:
+    at = str(int(NOW))
+    return [("X-Signature-Ed25519", DISCORDS.sign(at.encode() + body).hex()), ("X-Signature-Timestamp", at)]
 
 
 def v0(header: str, stamp: str) -> Callable[[bytes], list[tuple[str, str]]]:
@@ -64,6 +80,38 @@ def hmac_hex(key: bytes, text: bytes) -> str:
     return hmac.new(key, text, hashlib.sha256).hexdigest()
 
 
+def _xero(body: bytes) -> list[tuple[str, str]]:
+    return [("x-xero-signature", base64.b64encode(hmac.digest(KEY, body, "sha256")).decode())]
+
+
+def _twitch(body: bytes) -> list[tuple[str, str]]:
+    at = datetime.fromtimestamp(NOW, UTC).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
+    mac = hmac.new(KEY, b"id" + at.encode() + body, "sha256").hexdigest()
+    return [
+        ("Twitch-Eventsub-Message-Id", "id"),
+        ("Twitch-Eventsub-Message-Timestamp", at),
+        ("Twitch-Eventsub-Message-Signature", f"sha256={mac}"),
+        ("Twitch-Eventsub-Message-Type", "webhook_callback_verification"),
+    ]
+
+
+def nothing(body: bytes) -> list[tuple[str, str]]:
+    return []
+
+
+# https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#responding-to-a-challenge-request
+TWITCHS = {"challenge": "pogchamp-kappa-360noscope-vohiyo", "subscription": {"type": "channel.follow"}}
+# https://developer.xero.com/documentation/guides/webhooks/configuring-your-server/
+XEROS = {"events": [], "firstEventSequence": 0, "lastEventSequence": 0, "entropy": "S0m3r4N"}
+# https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-event-grid-events-schema
+CODE = "512d38b6-c7b8-40c8-89fe-f46f9e9622b6"
+EVENT_GRIDS = [{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": CODE}}]
+VALIDATION = "Validation: Testing client application reachability for subscription Request-Id: 522a8e7e-096a-494c-aaf1"
+GRID = f"/hooks?code={quote(KEY)}"
+ORIGIN = ("WebHook-Request-Origin", "eventgrid.azure.net")
+ALLOWED = {"Allow": "POST", "WebHook-Allowed-Origin": "eventgrid.azure.net", "WebHook-Allowed-Rate": "*"}
+
+
 # What is asked, and the body of the answer as the provider documents it.
 ASKED: dict[str, tuple[Question, bytes | dict[str, object]]] = {
     "Slack": (post(SLACKS, SLACK), CHALLENGE.encode()),
@@ -75,7 +123,34 @@ ASKED: dict[str, tuple[Question, bytes | dict[str, object]]] = {
         },
     ),
     "Meta": (get(METAS), b"1158201444"),
+    "Twitch": (post(TWITCHS, _twitch), b"pogchamp-kappa-360noscope-vohiyo"),
+    "Xero": (post(XEROS, _xero), b""),
+    "Dropbox": (get("/hooks?challenge=aGVsbG8_-"), b"aGVsbG8_-"),
+    "MicrosoftGraph": (post(b"", nothing, f"/hooks?validationToken={quote_plus(VALIDATION)}"), VALIDATION.encode()),
+    "Okta": (
+        get("/hooks", ("X-Okta-Verification-Challenge", "dOTPVxx6cMGAfk-f8Mb")),
+        {"verification": "dOTPVxx6cMGAfk-f8Mb"},
+    ),
+    "Trello": (get("/hooks", method="HEAD"), b""),
+    "X": (
+        get("/hooks?crc_token=9b4507b3-9040-4669-9ca3-6b94edb50553&nonce=1"),
+        {
+            "response_token": "sha256="
+            + base64.b64encode(hmac.digest(OTHER, b"9b4507b3-9040-4669-9ca3-6b94edb50553", "sha256")).decode()
+        },
+    ),
+    "CloudEvents": (get("/hooks", ORIGIN, method="OPTIONS"), b""),
+    "EventGrid": (
+        post(EVENT_GRIDS, lambda _: [("aeg-event-type", "SubscriptionValidation")], GRID),
+        {"validationResponse": CODE},
+    ),
+    "EventGrid by OPTIONS": (get(GRID, ORIGIN, method="OPTIONS"), b""),
+    "WebSub": (get(f"/hooks?hub.mode=subscribe&hub.topic={quote(TOKEN)}&hub.challenge=a1&hub.lease_seconds=9"), b"a1"),
+    "YouTube": (get(METAS), b"1158201444"),
+    "Discord": (post({"version": 1, "application_id": "1", "type": 0}, discord), b""),
+    "Discord interactions": (post({"type": 1, "id": "1", "token": "a"}, discord), {"type": 1}),
 }
+STATUSES = {"Discord": 204}
 
 
 def test_every_provider_with_a_handshake_is_here() -> None:
@@ -88,26 +163,68 @@ def test_the_provider_gets_the_answer_it_documents(name: str) -> None:
     reply = ask(name.partition(" ")[0], question)
     assert isinstance(reply, Reply)
     assert (json.loads(reply.body) if isinstance(expected, dict) else reply.body) == expected
+    assert reply.status == STATUSES.get(name, 200)
     headers = dict(reply.headers)
+    if "Origin" in str(question.headers):
+        assert ALLOWED.items() <= headers.items()
     assert headers["X-Content-Type-Options"] == "nosniff"
     if reply.body:
         plain = "application/json" if isinstance(expected, dict) else "text/plain; charset=utf-8"
         assert headers["Content-Type"] == plain
 
 
-SIGNED = [name for name in ASKED if any(item.verified for item in preset(name.partition(" ")[0]).handshakes)]
+SIGNED = ["Slack", "Zoom", "Twitch", "Xero", "Discord", "Discord interactions"]
 
 
 @pytest.mark.parametrize("name", SIGNED)
 def test_a_signed_question_is_verified_before_it_is_answered(name: str) -> None:
     question, _ = ASKED[name]
     provider = name.partition(" ")[0]
-    forged = Question("POST", question.target, question.headers, question.body.replace(b"a", b"b", 1))
+    forged = Question("POST", question.target, question.headers, question.body + b" ")
     assert ask(provider, forged) == Refused(Reason.BAD_SIGNATURE)
     assert ask(provider, question, (OTHER,)) == Refused(Reason.BAD_SIGNATURE)
-    assert ask(provider, question, now=NOW + 10_000) == Refused(Reason.TIMESTAMP_TOO_OLD)
-    unsigned = Question("POST", question.target, raw([("Host", "a")]), question.body)
-    assert ask(provider, unsigned) == Refused(Reason.MISSING_SIGNATURE)
+    if provider != "Xero":
+        assert ask(provider, question, now=NOW + 10_000) == Refused(Reason.TIMESTAMP_TOO_OLD)
+    signature = preset(provider).scheme.signature_headers[0].lower().encode()
+    rest = tuple(item for item in question.headers if item[0].lower() != signature)
+    assert ask(provider, Question("POST", question.target, rest, question.body)) == Refused(Reason.MISSING_SIGNATURE)
+
+
+@pytest.mark.parametrize("name", ["EventGrid", "EventGrid by OPTIONS"])
+def test_a_question_without_the_code_in_its_url_is_refused(name: str) -> None:
+    question, _ = ASKED[name]
+    for target in ("/hooks", "/hooks?code=nobody"):
+        asked = Question(question.method, target, question.headers, question.body)
+        assert isinstance(ask("EventGrid", asked), Refused)
+
+
+WEBHOOKS = [
+    ("Discord", post({"type": 1, "event": {"type": "APPLICATION_AUTHORIZED"}}, discord)),
+    ("Xero", post({"events": [{"eventType": "CREATE"}]}, _xero)),
+    ("Xero", post({"events": {}}, _xero)),
+    ("Twitch", post(TWITCHS, lambda body: [*_twitch(body)[:3], ("Twitch-Eventsub-Message-Type", "notification")])),
+    ("EventGrid", post([], lambda _: [("aeg-event-type", "Notification")], GRID)),
+    ("MicrosoftGraph", post({"value": []}, nothing)),
+    ("X", post({"for_user_id": "1"}, nothing)),
+    ("Okta", post({}, lambda _: [("X-Okta-Verification-Challenge", "a")])),
+    ("Trello", post({}, nothing)),
+]
+
+
+@pytest.mark.parametrize(("name", "question"), WEBHOOKS)
+def test_a_webhook_is_no_handshake(name: str, question: Question) -> None:
+    assert ask(name, question) is None
+
+
+def test_what_x_gives_everybody_the_signature_of_is_no_webhook() -> None:
+    for text in ("a", "9b4507b3-9040-4669", "x" * 512, "1"):
+        reply = ask("X", get(f"/hooks?crc_token={text}"))
+        assert isinstance(reply, Reply)
+        signature = json.loads(reply.body)["response_token"]
+        forged = Question("POST", "/hooks", raw([("x-twitter-webhooks-signature", signature)]), text.encode())
+        assert ask("X", forged) == Refused(Reason.BAD_SIGNATURE)
+    for text in ('{"a":1}', '["a"]', '"a"', "x" * 513):
+        assert ask("X", get(f"/hooks?crc_token={quote(text)}")) is Denied.TEXT
 
 
 def test_the_secret_that_signed_the_question_makes_the_answer() -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from forebay import manifest
 from forebay.signatures.configured import scheme_of
+from forebay.signatures.elsewhere import Line
 from forebay.signatures.presets import parse_preset, presets
 from forebay.signatures.scheme import Scheme
 from forebay_operator.desired.settings import ingest_settings
@@ -36,7 +37,8 @@ SCHEMES = [scheme(part) for part in (WHOLE["spec"]["ingest"], *PARTS)]
 
 def test_the_page_shows_every_provider() -> None:
     assert SCHEMES[:3] == [GITHUB, STRIPE, STANDARD]
-    assert [part["verification"]["provider"] for part in PARTS[2:]] == ["HMAC", "Meta", "GitHub"]
+    assert SCHEMES[4].signature_headers == ("X-Gitlab-Token",)
+    assert [part["verification"]["provider"] for part in PARTS[2:]] == ["Square", "ApiKey", "HMAC", "Meta", "GitHub"]
 
 
 def test_the_file_that_the_page_shows_is_a_preset() -> None:
@@ -45,13 +47,15 @@ def test_the_file_that_the_page_shows_is_a_preset() -> None:
 
 
 def test_the_page_counts_the_providers() -> None:
-    assert len(set(presets()) - {"HMAC", "None"}) == 25
-    assert "Twenty-five are known" in PAGE
+    assert len(set(presets()) - {"HMAC", "None"}) == 46
+    assert "Forty-six are known" in PAGE
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.signature_headers[0])
 def test_a_request_signed_as_the_page_says_is_let_in(scheme: Scheme) -> None:
-    assert verdict(scheme, (b"c2VjcmV0",), signed(scheme, b"c2VjcmV0", b"body"), b"body") == 0
+    line = Line("POST", "https://hooks.example.com/square")
+    headers = signed(scheme, b"c2VjcmV0", b"body", line=line)
+    assert verdict(scheme, (b"c2VjcmV0",), headers, b"body", line=line) == 0
 
 
 def test_what_the_page_says_of_slacks_challenge_is_so(

@@ -36,8 +36,8 @@ def schemes(draw: st.DrawFn) -> Scheme:
     )
     fields = ["{body}", *["{timestamp}"] * bool(timed), *["{id}"] * identified]
     return Scheme(
-        algorithm=draw(st.sampled_from([algorithm for algorithm in Algorithm if algorithm is not Algorithm.NONE])),
-        encoding=draw(st.sampled_from(Encoding)),
+        algorithm=draw(st.sampled_from([algorithm for algorithm in Algorithm if algorithm.startswith("hmac")])),
+        encoding=draw(st.sampled_from([Encoding.HEX, Encoding.BASE64])),
         signature_headers=("X-Acme-Signature",),
         separator=separator,
         prefix=draw(st.sampled_from(["", "v1=", "sha256=", "hmac "] if separator != " " else ["", "v1:"])),
@@ -105,7 +105,7 @@ def test_a_signature_is_good_within_the_tolerance_and_not_a_second_longer(scheme
 
 @given(st.sampled_from(Algorithm), st.binary(min_size=1, max_size=300), st.lists(st.binary(max_size=300)))
 def test_a_mac_is_the_standard_librarys(algorithm: Algorithm, key: bytes, pieces: list[bytes]) -> None:
-    assume(algorithm is not Algorithm.NONE)
+    assume(algorithm.startswith("hmac"))
     expected = hmac.digest(key, b"".join(pieces), algorithm.removeprefix("hmac-"))
     assert Mac(replace(HMAC, algorithm=algorithm), key).signature(pieces) == expected.hex().encode()
 

@@ -1,12 +1,20 @@
 """Requests signed as each provider's documentation says, by a few lines of our own that share nothing with the engine."""
 
 import base64
+import hashlib
 import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding as Spelling
+from cryptography.hazmat.primitives.serialization import PublicFormat
 
+from forebay.errors import SpecError
+from forebay.signatures.elsewhere import Line
 from forebay.signatures.presets import Confidence, preset, presets
 from forebay.signatures.sign import sign
 from forebay.signatures.verify import Reason, Verified, Verifier
@@ -79,29 +87,91 @@ def _pagerduty(key: bytes, body: bytes, _: float) -> Signed:
     return {"X-PagerDuty-Signature": f"{stale},{good}"}
 
 
+URL = "https://hooks.example.com/hooks?a=1&b=%3A"  # what the provider was given
+
+
+def _over(header: str, name: str, *parts: str) -> Callable[[bytes, bytes, float], Signed]:
+    """Base64 of what URL, method, body and time in ms are put together to, in this order."""
+
+    def made(key: bytes, body: bytes, now: float) -> Signed:
+        said = {"url": URL.encode(), "method": b"POST", "body": body, "ms": str(int(now * 1000)).encode()}
+        message = b"".join(said[part] for part in parts)
+        stamp = {"X-HubSpot-Request-Timestamp": str(int(now * 1000))} if "ms" in parts else {}
+        return {header: base64.b64encode(_mac(key, message, name)).decode(), **stamp}
+
+    return made
+
+
+def _twitch(key: bytes, body: bytes, now: float) -> Signed:
+    at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000626Z")
+    signature = "sha256=" + _mac(key, f"e76c6bd4{at}".encode() + body).hex()
+    return {
+        "Twitch-Eventsub-Message-Id": "e76c6bd4",
+        "Twitch-Eventsub-Message-Timestamp": at,
+        "Twitch-Eventsub-Message-Signature": signature,
+    }
+
+
+def _ed25519(key: bytes) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(key).digest())
+
+
+def _p256(key: bytes) -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(int.from_bytes(hashlib.sha256(key).digest()[:31]), ec.SECP256R1())
+
+
+def _discord(key: bytes, body: bytes, now: float) -> Signed:
+    at = str(int(now))
+    return {
+        "X-Signature-Ed25519": _ed25519(key).sign(at.encode() + body).hex(),
+        "X-Signature-Timestamp": at,
+    }
+
+
+def _sendgrid(key: bytes, body: bytes, now: float) -> Signed:
+    at = str(int(now))
+    signature = _p256(key).sign(at.encode() + body, ec.ECDSA(SHA256()))
+    return {
+        "X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(signature).decode(),
+        "X-Twilio-Email-Event-Webhook-Timestamp": at,
+    }
+
+
 HOW = {
     "AdyenPlatforms": _base64("HmacSignature"),
     "Airtable": _hex("X-Airtable-Content-MAC", "hmac-sha256="),
     "Bitbucket": _hex("X-Hub-Signature", "sha256="),
     "Box": _box,
     "Calendly": _timed_item("Calendly-Webhook-Signature", "t=", ",", "v1=", "."),
+    "Discord": _discord,
     "DocuSign": _docusign,
+    "Dropbox": _hex("X-Dropbox-Signature"),
     "GitHub": _hex("X-Hub-Signature-256", "sha256="),
     "GitLab": _gitlab,
+    "HubSpot": _over("X-HubSpot-Signature-v3", "sha256", "method", "url", "body", "ms"),
     "Intercom": _hex("X-Hub-Signature", "sha1=", "sha1"),
     "Jira": _hex("X-Hub-Signature", "sha256="),
     "LINE": _base64("X-Line-Signature"),
     "Linear": _hex("Linear-Signature"),
     "Meta": _hex("X-Hub-Signature-256", "sha256="),
+    "Notion": _hex("X-Notion-Signature", "sha256="),
     "Paddle": _timed_item("Paddle-Signature", "ts=", ";", "h1=", ":"),
     "PagerDuty": _pagerduty,
     "QuickBooks": _base64("intuit-signature"),
     "Razorpay": _hex("X-Razorpay-Signature"),
+    "SendGrid": _sendgrid,
     "Sentry": _hex("Sentry-Hook-Signature"),
     "Shopify": _base64("X-Shopify-Hmac-SHA256"),
     "Slack": _v0("X-Slack-Signature", "X-Slack-Request-Timestamp"),
+    "Square": _over("x-square-hmacsha256-signature", "sha256", "url", "body"),
     "Stripe": _timed_item("Stripe-Signature", "t=", ",", "v1=", "."),
+    "Trello": _over("X-Trello-Webhook", "sha1", "body", "url"),
+    "Twitch": _twitch,
     "Typeform": _base64("Typeform-Signature", "sha256="),
+    "WebSub": _hex("X-Hub-Signature", "sha256="),
+    "X": _base64("x-twitter-webhooks-signature", "sha256="),
+    "Xero": _base64("x-xero-signature"),
+    "YouTube": _hex("X-Hub-Signature", "sha1=", "sha1"),
     "Zendesk": _zendesk,
     "Zoom": _v0("x-zm-signature", "x-zm-request-timestamp"),
 }
@@ -110,10 +180,23 @@ SEVERAL = {"Box", "DocuSign", "PagerDuty"}  # they are asked above to send a sig
 SPELLED: dict[str, Callable[[bytes], bytes]] = {
     "AdyenPlatforms": lambda key: key.hex().upper().encode(),
     "Airtable": base64.b64encode,
+    "Discord": lambda key: _ed25519(key).public_key().public_bytes_raw().hex().encode(),
     "GitLab": lambda key: b"whsec_" + base64.b64encode(key),
+    "SendGrid": lambda key: base64.b64encode(
+        _p256(key).public_key().public_bytes(Spelling.DER, PublicFormat.SubjectPublicKeyInfo)
+    ),
 }
+# What these prove is not the body: tests/verifying/test_tokens.py.
+PROOFS = {"ApiKey", "BasicAuth", "Bearer", "CloudEvents", "EventGrid", "Mailgun", "MicrosoftGraph", "Okta"}
 TIMED = sorted(
-    {"Box": 600, **dict.fromkeys(["Calendly", "GitLab", "Paddle", "Slack", "Stripe", "Zendesk", "Zoom"], 300)}.items()
+    {
+        "Box": 600,
+        "Twitch": 600,
+        "SendGrid": 86400,
+        "Discord": 300,
+        "HubSpot": 300,
+        **dict.fromkeys(["Calendly", "GitLab", "Paddle", "Slack", "Stripe", "Zendesk", "Zoom"], 300),
+    }.items()
 )
 
 every_provider = pytest.mark.parametrize("name", sorted(HOW))
@@ -128,11 +211,12 @@ def request(name: str, key: bytes = KEY, body: bytes = BODY, now: float = NOW) -
 
 
 def answer(name: str, headers: RawHeaders, body: bytes = BODY, now: float = NOW) -> int | Reason | None:
-    return verdict(preset(name).scheme, (secret(name, OTHER), secret(name, KEY)), headers, body, now)
+    line = Line("POST", URL)
+    return verdict(preset(name).scheme, (secret(name, OTHER), secret(name, KEY)), headers, body, now, line)
 
 
 def test_every_provider_is_here_but_those_with_tests_of_their_own() -> None:
-    assert set(presets()) - set(HOW) == {"HMAC", "None", "StandardWebhooks"}
+    assert set(presets()) - set(HOW) == {"HMAC", "None", "StandardWebhooks", "Twilio", *PROOFS}
 
 
 @every_provider
@@ -191,6 +275,7 @@ def test_only_these_sign_a_time() -> None:
     assert {name for name, known in presets().items() if known.scheme.timestamp} == {
         *(name for name, _ in TIMED),
         "StandardWebhooks",
+        "Mailgun",
     }
 
 
@@ -203,11 +288,30 @@ def test_a_time_that_is_none_is_refused_however_it_was_signed(stamp: str) -> Non
     assert answer("Zendesk", raw(headers)) is Reason.MALFORMED_TIMESTAMP
 
 
-@every_provider
+@pytest.mark.parametrize("name", sorted(set(HOW) - {"Discord", "SendGrid"}))
 def test_a_sample_of_ours_is_let_in(name: str) -> None:
-    scheme = preset(name).scheme
-    headers = raw(sign(scheme, secret(name, KEY), BODY, now=NOW, delivery_id="abc"))
-    assert Verifier(scheme, (secret(name, KEY),)).verify(headers, BODY, NOW) == Verified(0)
+    scheme, line = preset(name).scheme, Line("POST", URL)
+    headers = raw(sign(scheme, secret(name, KEY), BODY, now=NOW, delivery_id="abc", line=line))
+    assert Verifier(scheme, (secret(name, KEY),)).verify(headers, BODY, NOW, line) == Verified(0)
+
+
+@pytest.mark.parametrize("name", ["Discord", "SendGrid", "Mailgun", "MicrosoftGraph", "EventGrid"])
+def test_where_only_the_provider_can_sign_there_is_no_sample(name: str) -> None:
+    with pytest.raises(SpecError, match="let it send a test webhook"):
+        sign(preset(name).scheme, b"00", BODY, now=NOW, delivery_id="abc", line=Line("POST", URL))
+
+
+@pytest.mark.parametrize("name", ["HubSpot", "Square", "Trello"])
+def test_another_url_or_none_is_refused(name: str) -> None:
+    scheme, keys, headers = preset(name).scheme, (KEY,), request(name)
+    assert verdict(scheme, keys, headers, BODY, line=Line("POST", URL)) == 0
+    for url in ("http" + URL[5:], URL.replace("hooks.", "other."), URL + "&c", URL.replace("%3A", ":")):
+        assert verdict(scheme, keys, headers, BODY, line=Line("POST", url)) is Reason.BAD_SIGNATURE
+    assert verdict(scheme, keys, headers, BODY) is Reason.MISSING_HEADER
+    host = (*headers[1:], (b"Host", b"other.example.com"))
+    assert verdict(scheme, keys, host, BODY, line=Line("POST", URL)) == 0  # it says nothing
+    method = verdict(scheme, keys, headers, BODY, line=Line("PUT", URL))
+    assert method == (Reason.BAD_SIGNATURE if name == "HubSpot" else 0)
 
 
 def test_boxs_own_example_is_let_in() -> None:
@@ -230,4 +334,6 @@ def test_boxs_own_example_is_let_in() -> None:
 def test_each_says_where_the_secret_is_and_how_sure_we_are() -> None:
     assert all(known.setup.endswith(".") for known in presets().values())
     assert {known.confidence for known in presets().values()} == set(Confidence)
-    assert [name for name, known in presets().items() if known.scheme.algorithm == "hmac-sha1"] == ["Intercom"]
+    assert [name for name, known in presets().items() if known.scheme.algorithm == "hmac-sha1"] == [
+        "Intercom", "Trello", "Twilio", "YouTube",
+    ]  # fmt: skip

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from forebay.signatures.elsewhere import Line
 from forebay.signatures.presets import preset
 from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp
 from forebay.signatures.sign import sign
@@ -183,3 +184,98 @@ def test_slacks_own_example_is_accepted() -> None:
     )
     scheme = preset("Slack").scheme
     assert verdict(scheme, (b"8f742231b10e8888abcd99yyyzzz85a5",), headers, body, 1531420618) == 0
+
+
+# twilio-python, tests/unit/test_request_validator.py
+TWILIO_URL = "https://mycompany.com/myapp.php?foo=1&bar=2"
+TWILIO_HASH = "0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620"
+TWILIO_FORM = b"CallSid=CA1234567890ABCDE&Digits=1234&From=%2B14158675309&To=%2B18005551212&Caller=%2B14158675309"
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "body", "signature"),
+    [
+        (TWILIO_URL, "application/x-www-form-urlencoded", TWILIO_FORM, "RSOYDt4T1cUTdK1PDd93/VVr8B8="),
+        (TWILIO_URL.replace(".com", ".com:443"), "application/x-www-form-urlencoded; charset=UTF-8", TWILIO_FORM,
+         "kvajT1Ptam85bY51eRf/AJRuM3w="),
+        (TWILIO_URL.replace("https", "http").replace(".com", ".com:1234"), "application/x-www-form-urlencoded",
+         TWILIO_FORM, "Zmvh+3yNM1Phv2jhDCwEM3q5ebU="),
+        (TWILIO_URL, "application/x-www-form-urlencoded", b"Sid=CA123&SidAccount=AC123&Digits=5678&Digits=1234",
+         "IK+Dwps556ElfBT0I3Rgjkr1wJU="),
+        (f"{TWILIO_URL}&bodySHA256={TWILIO_HASH}", "application/json", b'{"property": "value", "boolean": true}',
+         "a9nBmqA0ju/hNViExpshrM61xv4="),
+    ],
+)  # fmt: skip
+def test_what_twilios_own_tests_expect_is_accepted(url: str, kind: str, body: bytes, signature: str) -> None:
+    headers, scheme = raw([("Content-Type", kind), ("X-Twilio-Signature", signature)]), preset("Twilio").scheme
+    assert verdict(scheme, (b"12345",), headers, body, line=Line("POST", url)) == 0
+    assert verdict(scheme, (b"12346",), headers, body, line=Line("POST", url)) is Reason.BAD_SIGNATURE
+    changed = verdict(scheme, (b"12345",), headers, body + b"1", line=Line("POST", url))
+    assert changed in (Reason.BAD_SIGNATURE, Reason.MISSING_HEADER)
+
+
+def test_what_sendgrids_own_tests_expect_is_accepted() -> None:
+    # sendgrid-python, test/unit/test_eventwebhook.py; the newline at the end is part of it
+    key = b"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g=="
+    other = b"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEqTxd43gyp8IOEto2LdIfjRQrIbsd4SXZkLW6jDutdhXSJCWHw8REntlo7aNDthvj+y7GjUuFDb/R1NGe1OPzpA=="
+    body = (
+        b'[{"email":"hello@world.com","event":"dropped","reason":"Bounced Address",'
+        b'"sg_event_id":"ZHJvcC0xMDk5NDkxOS1MUnpYbF9OSFN0T0doUTRrb2ZTbV9BLTA",'
+        b'"sg_message_id":"LRzXl_NHStOGhQ4kofSm_A.filterdrecv-p3mdw1-756b745b58-kmzbl-18-5F5FC76C-9.0",'
+        b'"smtp-id":"<LRzXl_NHStOGhQ4kofSm_A@ismtpd0039p1iad1.sendgrid.net>","timestamp":1600112492}]\r\n'
+    )
+    scheme = preset("SendGrid").scheme
+    signature = "MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM="
+    headers = raw(
+        [
+            ("X-Twilio-Email-Event-Webhook-Signature", signature),
+            ("X-Twilio-Email-Event-Webhook-Timestamp", "1600112502"),
+        ]
+    )
+    line = Line("POST", "")
+    assert verdict(scheme, (other, key), headers, body, 1600112502, line) == 1
+    assert verdict(scheme, (other,), headers, body, 1600112502, line) is Reason.BAD_SIGNATURE
+    assert verdict(scheme, (key,), headers, body.rstrip(), 1600112502, line) is Reason.BAD_SIGNATURE
+
+
+def test_what_hubspots_own_tests_expect_is_accepted() -> None:
+    # hubspot-api-python, tests/spec/utils/test_signature.py
+    key, body = b"yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy", b"{'example_field':'example_value'}"
+    headers = raw(
+        [
+            ("X-HubSpot-Signature-v3", "HPW73RUtKmcYoEDADG0s6MmGFWUzWJKAW07r8RDgcQw="),
+            ("X-HubSpot-Request-Timestamp", "15000000"),
+        ]
+    )
+    line = Line("POST", "https://www.example.com/webhook_uri")
+    assert verdict(preset("HubSpot").scheme, (key,), headers, body, 15000, line) == 0
+
+
+def test_what_squares_own_tests_expect_is_accepted() -> None:
+    # square-python-sdk, tests/utilities/test_webhooks_helper.py
+    body = (
+        b'{"merchant_id":"MLEFBHHSJGVHD","type":"webhooks.test_notification",'
+        b'"event_id":"ac3ac95b-f97d-458c-a6e6-18981597e05f","created_at":"2022-07-13T20:30:59.037339943Z",'
+        b'"data":{"type":"webhooks","id":"bc368e64-01aa-407e-b46e-3231809b1129"}}'
+    )
+    headers = raw([("X-Square-HmacSha256-Signature", "GF4YkrJgGBDZ9NIYbNXBnMzqb2HoL4RW/S6vkZ9/2N4=")])
+    line = Line("POST", "https://webhook.site/679a4f3a-dcfa-49ee-bac5-9d0edad886b9")
+    assert verdict(preset("Square").scheme, (b"Ibxx_5AKakO-3qeNVR61Dw",), headers, body, line=line) == 0
+
+
+def test_what_a_library_for_dropbox_expects_is_accepted() -> None:
+    # hapi-dropbox-webhooks 1.1.0, test/index.js
+    signature = "0a8c16b085420b960dc78664279fe09e936a2a01b1f91064869d9e77dfd64529"
+    headers = raw([("X-Dropbox-Signature", signature)])
+    assert verdict(preset("Dropbox").scheme, (b"the_secret",), headers, b'{"delta": {"users": [12345]}}') == 0
+
+
+def test_rfc_8032s_second_test_of_ed25519_is_accepted() -> None:
+    # RFC 8032 §7.1, TEST 2: a message of one byte
+    key = b"3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+    signature = (
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+        "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+    )
+    scheme = replace(preset("Discord").scheme, signed="{body}", timestamp=None)
+    assert verdict(scheme, (key,), raw([("X-Signature-Ed25519", signature)]), b"\x72") == 0

@@ -8,7 +8,7 @@ import pytest
 from forebay.errors import SpecError
 from forebay.signatures.mac import decode_key
 from forebay.signatures.presets import parse_preset, preset, presets
-from forebay.signatures.scheme import Algorithm, KeyEncoding, Scheme, Timestamp
+from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp
 from forebay.signatures.sign import sign
 from forebay.signatures.template import compile_template
 from forebay.signatures.verify import Verifier
@@ -49,7 +49,12 @@ def scheme(**changes: Any) -> Scheme:
             "accepts nothing",
         ),
         ({"signed": "{timestamp}{body}", "timestamp": Timestamp(headers=("T\r\n",))}, "can not be a header's name"),
-        ({"signed": "{method}{body}"}, "is not known; use {body}"),
+        ({"signed": "{path}{body}"}, "is not known; use {body}"),
+        ({"signed": "{form}{body}"}, "exactly once"),
+        ({"signed": "{url}"}, "exactly once"),
+        ({"signed": "{body}", "body_is_free": True}, "exactly once"),
+        ({"encoding": Encoding.TEXT}, "hex or base64"),
+        ({"signature_headers": ("cookie:a",)}, "can not be a header's name"),
         ({"signed": "{header:}{body}"}, "is not known"),
         ({"signed": "{header:a b}{body}"}, "is not known"),
         ({"signed": "{body!r}"}, "is not known"),

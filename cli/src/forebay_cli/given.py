@@ -94,7 +94,7 @@ def generate(given: Given, notes: Notes, found: Secrets) -> list[Path]:
     for name, key in _own_keys(given.source):
         if key in found.get(name, {}):
             continue
-        value = _random_secret(given.source)
+        value = _random_secret(given.source, name, key)
         write_private(notes.secret_file(name, key), value)
         found.setdefault(name, {})[key] = value
         made.append(notes.secret_file(name, key))
@@ -125,6 +125,7 @@ def sampler_of(
         event=event or USUAL_EVENT.get(provider, "example"),
         data=data,
         headers=headers,
+        url=source.spec.ingest.public_url or "",
     )
 
 
@@ -183,9 +184,15 @@ def variable_is_set(name: str, key: str) -> bool:
     return variable(name, key) in os.environ
 
 
-def _random_secret(source: WebhookSource) -> bytes:
-    """A secret of the form that the provider's have."""
+def _random_secret(source: WebhookSource, name: str, key: str) -> bytes:
+    """A secret of the form that the provider's have. Raises SpecError where only the provider can make one."""
     scheme = scheme_of(ingest_settings(source).verification)
+    if (name, key) not in signing_keys(source):
+        return randomness.token_urlsafe(24).encode()
+    if scheme.algorithm.public:
+        raise SpecError(
+            f"{name}/{key} holds the provider's public key, which can not be made up; give it with --secret {name}/{key}=@FILE"
+        )
     match scheme.key_encoding:
         case KeyEncoding.TEXT:
             return randomness.token_urlsafe(24).encode()

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from string import Template
+from urllib.parse import urlencode
 
 from forebay.errors import SpecError
+from forebay.signatures.elsewhere import Line
 from forebay.signatures.scheme import Scheme
 from forebay.signatures.sign import sign
 
@@ -58,13 +60,20 @@ class Sampler:
     event: str
     data: bytes | None = None  # the body; None: the provider's sample of the event
     headers: tuple[tuple[str, str], ...] = ()  # they win over the provider's
+    url: str = ""  # the public one, for schemes that sign it
 
     def sample(self, moment: Moment) -> Sample:
         """One webhook. Raises SpecError if it can not be signed."""
         body = body_of(self.provider, self.scheme, self.event, moment) if self.data is None else self.data
         usual = [*_usual_headers(self.provider, self.scheme, self.event)]
         signed = sign(
-            self.scheme, self.secret, body, now=moment.now, delivery_id=moment.uuid, headers=[*usual, *self.headers]
+            self.scheme,
+            self.secret,
+            body,
+            now=moment.now,
+            delivery_id=moment.uuid,
+            headers=[*usual, *self.headers],
+            line=Line("POST", self.url),
         )
         return Sample(id=moment.uuid, body=body, headers=_merged([*usual, *signed], self.headers))
 
@@ -79,6 +88,8 @@ def body_of(provider: str, scheme: Scheme, event: str, moment: Moment) -> bytes:
     """The provider's sample of the event; for an event it has none of, a small JSON object that says its type."""
     if event in events(provider):
         return Template(_text(provider, event)).substitute(_values(moment)).encode()
+    if scheme.content_type == "application/x-www-form-urlencoded":
+        return urlencode({"EventType": event, "Sid": moment.hex("sid", 32)}).encode()
     place, name = scheme.event_place
     sample: dict[str, object] = {
         "id": moment.uuid,

@@ -54,8 +54,8 @@ class Verification:
     provider: str  # canonical name: GitHub, Stripe, StandardWebhooks, HMAC, None
     secret_files: tuple[str, ...] = ()  # relative to FOREBAY_ROOT; several during a rotation
     tolerance_s: int | None = None  # None: the preset's own
+    header: str | None = None  # of providers HMAC and ApiKey
     # Parameters of provider HMAC; see forebay.signatures.
-    header: str | None = None
     algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
     prefix: str = ""
@@ -126,6 +126,7 @@ class IngestSettings:
     methods: tuple[str, ...] = ("POST",)
     content_types: tuple[str, ...] = ()  # none: all
     handshake: Handshake = field(default_factory=Handshake)
+    public_url: str | None = None  # what the provider knows as the URL of `path`; for schemes that sign it
     broker_url_file: str = "secrets/broker/uri"
     answer: Answer = field(default_factory=Answer)
     limits: IngestLimits = field(default_factory=IngestLimits)

@@ -50,7 +50,7 @@ class Door:
 
     def receive(self, head: Any, body: bytes, block: bytes, client: bytes, respond: Respond) -> None:
         """Answer a handshake at once; of a webhook the receiver decides."""
-        reply = self.replies.reply(_question(head, body), self._verify)
+        reply = self.replies.reply(_question(head, body), lambda question: self._verify(head, question))
         if isinstance(reply, Reply):
             self._measures.replied()
             if self._throttle.admit("handshake") is not None:
@@ -66,8 +66,9 @@ class Door:
         else:
             self._receiver.receive(head, body, block, client, respond)
 
-    def _verify(self, headers: Any, body: bytes) -> Verified | Refused:
-        return self.verifier.verify(headers, body, time.time())
+    def _verify(self, head: Any, question: Question) -> Verified | Refused:
+        line = self._receiver.line_of(head)
+        return self.verifier.verify(question.headers, question.body, time.time(), line)
 
 
 def _question(head: Any, body: bytes = b"") -> Question:

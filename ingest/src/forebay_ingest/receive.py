@@ -16,6 +16,7 @@ from forebay.amqp.publisher import Outcome, Publisher
 from forebay.identity import IdSource
 from forebay.settings import IngestSettings
 from forebay.signatures.configured import scheme_of
+from forebay.signatures.elsewhere import Line
 from forebay.signatures.replies import Reply
 from forebay.signatures.verify import Refused, Verifier
 from forebay.telemetry import Log, Throttle, traceparent
@@ -88,8 +89,9 @@ class Receiver:
 
         `block` is the headers as they were sent, empty if they have to be put together again.
         """
-        now = time.time()
-        verdict = self.verifier.verify(head.raw_headers, body, now)
+        now, verifier = time.time(), self.verifier
+        line = self.line_of(head) if verifier.looks_at_line else None
+        verdict = verifier.verify(head.raw_headers, body, now, line)
         if type(verdict) is Refused:
             self._measures.signature_refused(verdict.reason)
             respond(answers.SIGNATURE)
@@ -135,6 +137,10 @@ class Receiver:
             body=body,
         )
         return queue, received
+
+    def line_of(self, head: Any) -> Line:
+        """The request's line with the URL as the provider knows it: what follows our own path follows the public URL."""
+        return Line(head.method, (self.settings.public_url or "") + target_of(head)[len(self._path) :])
 
     def refused(self, refusal: Refusal, client: bytes) -> None:
         """Count and tell a refusal; every answer but 2xx passes here once."""

@@ -9,6 +9,7 @@ import click
 
 from forebay.errors import SpecError
 from forebay.json_path import dig
+from forebay.signatures.elsewhere import Line
 from forebay.signatures.presets import Preset, preset
 from forebay.signatures.replies import Denied, Question, Replies, Reply
 from forebay.signatures.scheme import Algorithm
@@ -43,6 +44,7 @@ forebay verify --provider stripe --request recorded.http --secret whsec_… --no
     help="The same from a file, which keeps it out of the shell's history; a newline at its end is left out.",
 )
 @click.option("--verify-token", metavar="TEXT", help="The verify token that the provider's handshake shows.")
+@click.option("--url", metavar="URL", help="The URL that the provider knows, for those that sign it.")
 @click.option("--now", metavar="TIME", help="Verify as of this time: RFC 3339, or seconds since 1970.  [default: now]")
 @click.option("--tolerance", type=float, metavar="SECONDS", help="How far from now the signed time may be.")
 def command(
@@ -52,6 +54,7 @@ def command(
     secrets: tuple[str, ...],
     files: tuple[Path, ...],
     verify_token: str | None,
+    url: str | None,
     now: str | None,
     tolerance: float | None,
 ) -> None:
@@ -68,14 +71,25 @@ def command(
         raise SpecError(f"provider {known.name} needs a secret to check with; give --secret or --secret-file")
     verifier, at = Verifier(known.scheme, keys, tolerance), _moment(now)
     replies = _replies(known, keys, verify_token, request)
-    reply = replies.reply(request, lambda headers, body: verifier.verify(headers, body, at))
-    verdict = verifier.verify(request.headers, request.body, at) if reply is None else reply
+    line = _line(known, request, url)
+
+    def verified(question: Question) -> Verified | Refused:
+        return verifier.verify(question.headers, question.body, at, line)
+
+    verdict = replies.reply(request, verified) or verified(request)
     click.echo(json.dumps(_answer(known, verdict, request), indent=2))
     if isinstance(verdict, Refused | Denied):
         click.get_current_context().exit(1)
 
 
 Verdict = Verified | Refused | Reply | Denied
+
+
+def _line(known: Preset, request: Question, url: str | None) -> Line:
+    if known.scheme.signs_url and not url:
+        raise SpecError(f"{known.name} signs the URL; give it with --url, as it is written at the provider")
+    path, mark, query = request.target.partition("?")
+    return Line(request.method, url if url and "?" in url else (url or path) + mark + query)
 
 
 def _replies(known: Preset, keys: list[bytes], token: str | None, request: Question) -> Replies:

@@ -67,9 +67,13 @@ class Display:
         self._say(f"[bold]{source.key}[/] runs here until Ctrl-C\n")
         for name, value in rows.items():
             self._say(f"  [cyan]{name:<12}[/] {escape(value)}")
-        self._say("\nSend the first webhook from another terminal:\n")
-        self._say(f"  [green]forebay send{_more(source)}[/]\n")
-        self._console.print(Text(_indented(f"# or\n{self._curl(run, secrets)}")), soft_wrap=True)
+        command = self._curl(run, secrets)
+        if command is None:
+            self._say("\nOnly the provider can sign for this source: let it send a test webhook.")
+        else:
+            self._say("\nSend the first webhook from another terminal:\n")
+            self._say(f"  [green]forebay send{_more(source)}[/]\n")
+            self._console.print(Text(_indented(f"# or\n{command}")), soft_wrap=True)
         self._say("")
 
     def show(self, now: Flow, replicas: Iterable[Replica]) -> None:
@@ -119,11 +123,11 @@ class Display:
         for text in self._tail.new_lines(replica.launch.log):
             self._console.print(Text.assemble((f"{replica.name} ", "dim"), text), soft_wrap=True)
 
-    def _curl(self, run: LocalRun, secrets: Secrets) -> str:
+    def _curl(self, run: LocalRun, secrets: Secrets) -> str | None:
         keys = signing_keys(run.source)
         secret = secrets[keys[0][0]][keys[0][1]] if keys else b""
         sampler = sampler_of(run.source, secret, event="ping")
-        return curl(run.url, sampler.sample(self._moment))
+        return curl(run.url, sampler.sample(self._moment)) if sampler.scheme.can_be_signed else None
 
     def _say(self, markup: str) -> None:
         self._console.print(markup, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ def scheme_of(verification: Verification) -> Scheme:
     """The scheme to verify and to sign with. Raises SpecError for one that could not protect anything."""
     base = preset(verification.provider).scheme
     if verification.provider != "HMAC":
-        return base
+        return replace(base, signature_headers=(verification.header,)) if verification.header else base
     return replace(
         base,
         algorithm=Algorithm(f"hmac-{verification.algorithm}"),

@@ -8,6 +8,10 @@ def signature(scheme: Scheme) -> str:
     """What is signed, how, and in which header that stands."""
     if scheme.algorithm is Algorithm.NONE:
         return "nothing is verified"
+    if scheme.algorithm is Algorithm.TOKEN:
+        spelling = {"text": "as it is", "base64": "in base64"}[scheme.encoding]
+        after = f" after {scheme.prefix}" if scheme.prefix else ""
+        return f"the secret itself, {spelling}{after}, in {_either(scheme.signature_headers)}"
     how = f"{scheme.algorithm.upper()} of {scheme.signed}, {scheme.encoding}"
     after = f" after {scheme.prefix}" if scheme.prefix else ""
     return f"{how}{after}, in {_either(scheme.signature_headers)}"
@@ -17,6 +21,8 @@ def key(scheme: Scheme) -> str:
     """What of the secret is the key."""
     if scheme.algorithm is Algorithm.NONE:
         return "none"
+    if scheme.algorithm.public:
+        return f"the provider's public key, decoded from {scheme.key_encoding}"
     spelled = (
         "the secret's text" if scheme.key_encoding == "text" else f"the secret, decoded from {scheme.key_encoding}"
     )

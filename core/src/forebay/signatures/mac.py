@@ -3,6 +3,7 @@
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
+from hmac import compare_digest
 
 from forebay.errors import SpecError
 from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme
@@ -54,6 +55,14 @@ class Mac:
         outer = self._outer.copy()
         outer.update(inner.digest())
         return self._spell(outer.digest())
+
+    def accepts(self, message: Iterable[bytes], signatures: Iterable[bytes]) -> bool:
+        """Whether one of them is the signature of the message. All are compared: the time does not tell which one."""
+        expected, found = self.signature(message), False
+        for signature in signatures:
+            if compare_digest(expected, signature):
+                found = True
+        return found
 
     def could_be(self, signature: bytes) -> bool:
         """Whether it has the form of a signature of this scheme."""

@@ -88,7 +88,7 @@ _ENUMS = {
     "unit": Unit,
 }
 _KINDS = {
-    "scheme": dict, "timestamp": dict, "checked": date, "tolerance": int | float, "verified": bool, "status": int,
+    "scheme": dict, "timestamp": dict, "checked": date, "tolerance": int | float, "verified": bool, "body_is_free": bool, "status": int,
 }  # fmt: skip  # all others are texts
 
 

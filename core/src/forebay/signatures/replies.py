@@ -27,8 +27,7 @@ MAX_PARAMETERS = 32
 
 _REFLECTED = re.compile(r"[A-Za-z0-9 ._~:/+=@-]{1,512}", re.ASCII)
 
-Headers = Iterable[tuple[bytes, bytes]]
-Verify = Callable[[Headers, bytes], Verified | Refused]
+Verify = Callable[["Question"], Verified | Refused]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class Replies:
     def _reply(self, handshake: Handshake, question: Question, verify: Verify) -> Reply | Refused | Denied | None:
         secret = 0
         if handshake.verified:  # before anything in the body is looked at
-            verdict = verify(question.headers, question.body)
+            verdict = verify(question)
             if isinstance(verdict, Refused):
                 return verdict
             secret = verdict.secret or 0  # the one it was signed with is the one that the provider knows

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from forebay.errors import SpecError
-from forebay.signatures.template import BODY, HEADER_NAME, ID, TIMESTAMP, compile_template
+from forebay.signatures.template import BODY, FORM, HEADER_NAME, ID, TIMESTAMP, URL, compile_template
 
+_PLACE = re.compile(r"(json|query):[^\s:]+")
 _EVENT_TYPE = re.compile(r"(header|json):\S+")
 
 
@@ -16,6 +17,14 @@ class Algorithm(StrEnum):
     HMAC_SHA1 = "hmac-sha1"
     HMAC_SHA256 = "hmac-sha256"
     HMAC_SHA512 = "hmac-sha512"
+    TOKEN = "token"  # noqa: S105 - an algorithm: the secret itself is sent: nothing is signed, and whoever reads one request can send others
+    ED25519 = "ed25519"  # the secret is the provider's public key
+    ECDSA_P256 = "ecdsa-p256-sha256"  # the same
+
+    @property
+    def public(self) -> bool:
+        """Whether who verifies can not sign."""
+        return self in (Algorithm.ED25519, Algorithm.ECDSA_P256)
 
 
 class Encoding(StrEnum):
@@ -23,6 +32,7 @@ class Encoding(StrEnum):
 
     HEX = "hex"  # lower case
     BASE64 = "base64"  # RFC 4648 §4: "+" and "/", padded
+    TEXT = "text"  # as it is; of tokens
 
 
 class KeyEncoding(StrEnum):
@@ -43,7 +53,7 @@ class Unit(StrEnum):
 class Timestamp:
     """Where the time of signing stands, and how far from now it may be."""
 
-    headers: tuple[str, ...] = ()  # the first of these that is present, or …
+    headers: tuple[str, ...] = ()  # the first of these places that is present, or …
     item: str = ""  # … the one item of the signature header that begins so ("t=")
     unit: Unit = Unit.SECONDS  # whole ones since 1970, unless it is a text
     tolerance: float = 300  # seconds, into the past and into the future; math.inf accepts any age
@@ -51,11 +61,14 @@ class Timestamp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """A signature scheme. Raises SpecError, with every fault, if it could not protect what it promises to."""
+    """A signature scheme. Raises SpecError, with every fault, if it could not protect what it promises to.
+
+    A place is a header's name, or "json:PATH" in the body, or "query:NAME".
+    """
 
     algorithm: Algorithm
     encoding: Encoding = Encoding.HEX
-    signature_headers: tuple[str, ...] = ()  # a signature in any of them will do; samples use the first
+    signature_headers: tuple[str, ...] = ()  # places; a signature in any of them will do; samples use the first
     separator: str = ""  # between items of a signature header; "" if it holds one signature and nothing else
     prefix: str = ""  # what a signature begins with ("sha256=", "v1,"); other items are passed over
     signed: str = "{body}"  # the signed string, see template.py
@@ -63,6 +76,7 @@ class Scheme:
     key_encoding: KeyEncoding = KeyEncoding.TEXT
     key_prefix: str = ""  # taken off a secret before decoding if it is there ("whsec_")
     delivery_id_headers: tuple[str, ...] = ()  # the first of these that is present is the delivery's id
+    body_is_free: bool = False  # the provider signs something else, and whoever has one request can change its body
     event_type: str | None = None  # where the event type stands: "header:NAME" or "json:PATH" (dotted)
     content_type: str = "application/json"  # of samples
 
@@ -71,6 +85,18 @@ class Scheme:
         faults += _common_faults(self)
         if faults:
             raise SpecError("; ".join(faults))
+
+    @property
+    def signs_url(self) -> bool:
+        """Whether the public URL has to be known to verify."""
+        return URL in compile_template(self.signed).fields
+
+    @property
+    def can_be_signed(self) -> bool:
+        """Whether who knows the secret can make a request that passes by adding headers to it."""
+        places = (*self.signature_headers, *(self.timestamp.headers if self.timestamp else ()))
+        named = compile_template(self.signed).headers
+        return not (self.algorithm.public or any(":" in name for name in places) or any(b":" in name for name in named))
 
     @property
     def event_place(self) -> tuple[str, str]:
@@ -82,7 +108,7 @@ class Scheme:
 def _common_faults(scheme: Scheme) -> Iterator[str]:
     stamp = scheme.timestamp or Timestamp()
     for name in (*scheme.signature_headers, *stamp.headers, *scheme.delivery_id_headers):
-        if not HEADER_NAME.fullmatch(name):
+        if not (HEADER_NAME.fullmatch(name) or _PLACE.fullmatch(name)):
             yield f"{name!r} can not be a header's name"
     if scheme.event_type is not None and not _EVENT_TYPE.fullmatch(scheme.event_type):
         yield f"event type {scheme.event_type!r} is neither header:NAME nor json:PATH"
@@ -100,12 +126,14 @@ def _signed_faults(scheme: Scheme) -> Iterator[str]:
     if not scheme.signature_headers:
         yield "the header that carries the signature is missing"
     fields = compile_template(scheme.signed).fields
-    if fields.count(BODY) != 1:
+    if fields.count(BODY) + fields.count(FORM) != (0 if scheme.body_is_free else 1):
         yield f"the signed string {scheme.signed!r} must hold {{body}} exactly once, or anybody could change the body"
     if ID in fields and not scheme.delivery_id_headers:
         yield "the signed string holds {id}: say which header carries the delivery's id"
     if (TIMESTAMP in fields) != (scheme.timestamp is not None):
         yield "a timestamp needs both a place in the request and {timestamp} in the signed string"
+    if (scheme.encoding is Encoding.TEXT) and scheme.algorithm is not Algorithm.TOKEN:
+        yield "a signature is hex or base64; only a token is a text"
     if scheme.timestamp:
         yield from _timestamp_faults(scheme, scheme.timestamp)
 

@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from hmac import compare_digest
+from typing import Protocol
 
 from forebay.errors import SpecError
+from forebay.signatures.elsewhere import Line, look
 from forebay.signatures.mac import Mac
+from forebay.signatures.public_key import PublicKey
 from forebay.signatures.scheme import Algorithm, Scheme, Timestamp
 from forebay.signatures.stamps import read_stamp
-from forebay.signatures.template import BODY, ID, TIMESTAMP, compile_template
+from forebay.signatures.template import BODY, ID, LINE, TIMESTAMP, compile_template
+from forebay.signatures.token import Token
 
 # Items of one request's signature headers that are looked at; senders that rotate secrets send two or three.
 # Bounds the work a stranger can ask for.
@@ -26,7 +29,7 @@ class Reason(StrEnum):
     BAD_SIGNATURE = "bad-signature"  # well formed, but of another secret or another request
     MISSING_TIMESTAMP = "missing-timestamp"
     MALFORMED_TIMESTAMP = "malformed-timestamp"
-    MISSING_HEADER = "missing-header"  # another header that is part of the signed string, such as the id
+    MISSING_HEADER = "missing-header"  # something else that is signed: an id in a header, a form that is none
     TIMESTAMP_TOO_OLD = "timestamp-too-old"  # the signature is right: a replay, a late delivery, or a clock that is off
     TIMESTAMP_IN_FUTURE = "timestamp-in-future"  # the signature is right
 
@@ -45,6 +48,14 @@ class Refused:
     reason: Reason
 
 
+class Key(Protocol):
+    """A secret, ready to verify with."""
+
+    def accepts(self, message: Sequence[bytes], signatures: Sequence[bytes], /) -> bool: ...
+
+    def could_be(self, signature: bytes) -> bool: ...
+
+
 class Verifier:
     """Verifies the requests of one source. Fails closed: without a secret it refuses everything.
 
@@ -56,34 +67,41 @@ class Verifier:
         self._open = scheme.algorithm is Algorithm.NONE
         if self._open and secrets:
             raise SpecError("secrets are given, but nothing is verified: name the scheme, or leave the secrets out")
-        self._macs = _macs(scheme, secrets)
-        self._accepted = tuple(Verified(index) for index in range(len(self._macs)))
+        self._keys = _keys(scheme, secrets)
+        self._accepted = tuple(Verified(index) for index in range(len(self._keys)))
         self._template = compile_template(scheme.signed)
         self._signatures = _lower(scheme.signature_headers)
         self._separator = scheme.separator.encode() or None
         self._prefix = scheme.prefix.encode()
         self._ids = _lower(scheme.delivery_id_headers) if ID in self._template.fields else ()
-        self._named = frozenset(self._template.headers)
+        self._named = frozenset((*self._template.headers, *(name for name in self._template.fields if name in LINE)))
         stamp = scheme.timestamp or Timestamp()
         self._stamped = scheme.timestamp is not None
         self._stamps = _lower(stamp.headers)
         self._stamp_item = stamp.item.encode()
         self._unit = stamp.unit
         self._tolerance = _tolerance(scheme, tolerance)
-        self._wanted = frozenset((*self._signatures, *self._ids, *self._stamps, *self._named))
+        wanted = frozenset((*self._signatures, *self._ids, *self._stamps, *self._named))
+        self._elsewhere = tuple(name for name in wanted if name in LINE or b":" in name)
+        self.looks_at_line = bool(self._elsewhere)  # then `verify` needs the request's line
+        self._wanted = wanted.difference(self._elsewhere)
         self._lengths = frozenset(map(len, self._wanted))
         # As most schemes are: one header holds one signature, and what is signed is the body alone.
-        self._plain = len(self._wanted) == 1 and not self._separator and self._template.parts == ((True, BODY),)
+        self._plain = len(wanted) == 1 and not self._separator and self._template.parts == ((True, BODY),)
 
-    def verify(self, headers: Iterable[tuple[bytes, bytes]], body: bytes, now: float) -> Verified | Refused:
+    def verify(
+        self, headers: Sequence[tuple[bytes, bytes]], body: bytes, now: float, line: Line | None = None
+    ) -> Verified | Refused:
         """Decide about a request: its headers as received, its raw body, and the time in seconds since 1970."""
         if self._open:
             return _OPEN
-        if not self._macs:
+        if not self._keys:
             return _REFUSED[Reason.NO_SECRET]
         fields = self._collect(headers)
         if fields is None:
             return _REFUSED[Reason.DUPLICATE_HEADER]
+        if self._elsewhere and line is not None:
+            fields |= look(self._elsewhere, line, headers, body)
         if self._plain and fields:
             return self._verify_plain(body, *fields.values())
         return self._verify_composed(fields, body, now)
@@ -165,14 +183,12 @@ class Verifier:
     def _match(self, message: Sequence[bytes], signatures: Sequence[bytes]) -> Verified | Refused:
         """Every secret is tried on every signature: the time taken does not tell which one it was."""
         verdict = None
-        for accepted, mac in zip(self._accepted, self._macs, strict=True):
-            expected = mac.signature(message)
-            for signature in signatures:
-                if compare_digest(expected, signature):
-                    verdict = verdict or accepted
+        for accepted, key in zip(self._accepted, self._keys, strict=True):
+            if key.accepts(message, signatures):
+                verdict = verdict or accepted
         if verdict is not None:
             return verdict
-        could_be = any(self._macs[0].could_be(signature) for signature in signatures)
+        could_be = any(self._keys[0].could_be(signature) for signature in signatures)
         return _REFUSED[Reason.BAD_SIGNATURE if could_be else Reason.MALFORMED_SIGNATURE]
 
     def _timely(self, verdict: Verified, age: float) -> Verified | Refused:
@@ -188,17 +204,19 @@ _REFUSED = {reason: Refused(reason) for reason in Reason}
 
 
 def _lower(names: Iterable[str]) -> tuple[bytes, ...]:
-    return tuple(name.lower().encode() for name in names)
+    """Headers in lower case; other places count as they are written."""
+    return tuple((name if ":" in name else name.lower()).encode() for name in names)
 
 
-def _macs(scheme: Scheme, secrets: Sequence[bytes]) -> tuple[Mac, ...]:
-    macs = []
+def _keys(scheme: Scheme, secrets: Sequence[bytes]) -> tuple[Key, ...]:
+    kind = PublicKey if scheme.algorithm.public else Token if scheme.algorithm is Algorithm.TOKEN else Mac
+    keys = []
     for number, secret in enumerate(secrets, 1):
         try:
-            macs.append(Mac(scheme, secret))
+            keys.append(kind(scheme, secret))
         except SpecError as error:
             raise SpecError(f"secret {number} of {len(secrets)} {error}") from None
-    return tuple(macs)
+    return tuple(keys)
 
 
 def _tolerance(scheme: Scheme, tolerance: float | None) -> float:

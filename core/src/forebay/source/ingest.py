@@ -10,7 +10,14 @@ from forebay.settings import ENDPOINT_HEADERS, is_endpoints
 from forebay.source.cluster import SCALING_RULES, Expose, IngestAutoscaling, PodTemplate, Resources, scaling_faults
 from forebay.source.model import Later, Part, Problem, cel
 from forebay.source.values import Bytes, HeaderName, HeaderValue, JsonPath, Shape, Span, Text
-from forebay.source.verification import HANDSHAKE_RULES, Handshake, Verification, handshake_faults
+from forebay.source.verification import (
+    HANDSHAKE_RULES,
+    URL_RULES,
+    Handshake,
+    Verification,
+    handshake_faults,
+    url_faults,
+)
 
 _HEADERS = ", ".join(f"'{name}'" for name in ENDPOINT_HEADERS)
 _NO_HEADER_OF_OURS = (
@@ -36,6 +43,15 @@ Path = Annotated[
         200,
     ),
 ]
+
+
+PublicUrl = Annotated[
+    str,
+    Shape(
+        r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?",
+        "the URL without its query, such as https://hooks.example.com/twilio", 500,
+    ),
+]  # fmt: skip
 
 
 class Header(Part):
@@ -138,11 +154,16 @@ class Limits(Part):
 class Ingest(Part):
     """The endpoint that takes the webhooks in."""
 
-    model_config = ConfigDict(json_schema_extra=cel(*SCALING_RULES, *HANDSHAKE_RULES))
+    model_config = ConfigDict(json_schema_extra=cel(*SCALING_RULES, *HANDSHAKE_RULES, *URL_RULES))
 
     path: Path | None = Field(
         default=None,
         description="Path of the endpoint; what follows it is kept. Default: /NAMESPACE/NAME of the source.",
+    )
+    public_url: PublicUrl | None = Field(
+        default=None,
+        description="URL of the endpoint as it is written at the provider; needed for providers that sign it. It is never"
+        " taken from a request.",
     )
     methods: tuple[MethodName, ...] = Field(
         default=("POST",), min_length=1, max_length=5, description="Methods that are taken."
@@ -179,6 +200,7 @@ class Ingest(Part):
     def faults(self) -> Iterator[Problem]:
         yield from scaling_faults(self.replicas, self.autoscaling, self.resources)
         yield from handshake_faults(self.handshake, self.verification)
+        yield from url_faults(self.public_url, self.verification)
         for name, held in (("inFlightBytes", self.limits.in_flight_bytes), ("readingBytes", self.limits.reading_bytes)):
             if held < self.max_body_bytes:
                 yield Problem(

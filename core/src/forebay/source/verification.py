@@ -19,6 +19,7 @@ from forebay.source.values import HeaderName, HeaderValue, JsonPath, Line, Span,
 
 OPEN = "None"
 GENERIC = "HMAC"
+KEYED = "ApiKey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,10 @@ class Hmac(Part):
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            ("self.template.contains('{body}')", "the template must hold {body}, or anybody could change the body"),
+            (
+                "self.template.contains('{body}') && !self.template.contains('{form}')",
+                "the template must hold {body}, or anybody could change the body",
+            ),
             (
                 "self.template.contains('{timestamp}') == has(self.timestampHeader)",
                 "a timestamp protects only if it is both sent and signed",
@@ -93,7 +97,7 @@ class Hmac(Part):
                 ("template",), str(error), "use {body}, {timestamp}, {id} and {header:NAME}; double other braces"
             )
             return
-        if fields.count(b"{body}") != 1:
+        if fields.count(b"{body}") != 1 or b"{form}" in fields:
             yield Problem(("template",), "must hold {body} once, or anybody could change the body", "add {body}")
         if (b"{timestamp}" in fields) != (self.timestamp_header is not None):
             message = "a timestamp protects only if it is both sent and signed"
@@ -110,6 +114,7 @@ class Verification(Part):
     model_config = ConfigDict(
         json_schema_extra=cel(
             (f"(self.provider == '{GENERIC}') == has(self.hmac)", "hmac belongs to provider HMAC, which needs it"),
+            (f"!has(self.header) || self.provider == '{KEYED}'", "header belongs to provider ApiKey"),
             (
                 f"(self.provider == '{OPEN}') == (!has(self.secretRefs) || size(self.secretRefs) == 0)",
                 "secretRefs is needed to verify signatures, and useless for provider None",
@@ -128,6 +133,9 @@ class Verification(Part):
     tolerance: Annotated[float, Span("1s", "1d")] | None = Field(
         default=None, description="How far the signed time may be from now. Default: the provider's recommendation."
     )
+    header: HeaderName | None = Field(
+        default=None, description="Header that holds the key; of provider ApiKey. Default: X-API-Key."
+    )
     hmac: Hmac | None = Field(default=None, description="How a provider without a preset signs; of provider HMAC.")
 
     @override
@@ -143,6 +151,10 @@ class Verification(Part):
         if self.provider != GENERIC and self.hmac is not None:
             yield Problem(
                 ("hmac",), f"provider {self.provider} has its own way", "leave hmac out, or write provider: HMAC"
+            )
+        if self.header is not None and self.provider != KEYED:
+            yield Problem(
+                ("header",), f"provider {self.provider} has its own", "leave header out, or write provider: ApiKey"
             )
         if self.tolerance is not None and not self._timed():
             yield Problem(("tolerance",), f"provider {self.provider} signs no time here", "leave tolerance out")
@@ -190,3 +202,29 @@ def handshake_faults(handshake: Handshake, verification: Verification) -> Iterat
     if given and not wanted:
         message = "is not looked at in mode Queue" if provider in _SHOWN else f"provider {provider} shows none"
         yield Problem(path, message, "leave it out")
+
+
+# Who signs the URL that webhooks are sent to.
+_SIGNERS = [name for name, known in presets().items() if known.scheme.signs_url]
+_SIGNS = (
+    f"(self.verification.provider in [{', '.join(repr(name) for name in _SIGNERS)}]"
+    " || (has(self.verification.hmac) && self.verification.hmac.template.contains('{url}')))"
+)
+URL_RULES = (
+    (
+        f"{_SIGNS} == has(self.publicUrl)",
+        f"publicUrl is needed where the provider signs the URL, and useless elsewhere; those that do: {', '.join(_SIGNERS)}",
+    ),
+)
+
+
+def url_faults(url: str | None, verification: Verification) -> Iterator[Problem]:
+    """What is wrong with the public URL, which only counts where the provider signs it."""
+    provider, template = verification.provider, verification.hmac.template if verification.hmac else ""
+    signed = provider in _SIGNERS or "{url}" in template
+    if signed and url is None:
+        yield Problem(
+            ("publicUrl",), f"missing: provider {provider} signs the URL", "write the URL as it is at the provider"
+        )
+    if url is not None and not signed:
+        yield Problem(("publicUrl",), f"provider {provider} signs no URL", "leave it out")

@@ -63,6 +63,7 @@ def ingest_settings(source: WebhookSource) -> IngestSettings:
         methods=ingest.methods,
         content_types=ingest.content_types,
         handshake=_handshake(ingest.handshake),
+        public_url=ingest.public_url,
         answer=settings.Answer(
             status=ingest.response.status,
             body=ingest.response.body,
@@ -100,6 +101,7 @@ def _verification(verification: Verification) -> settings.Verification:
         provider=verification.provider,
         secret_files=tuple(secret_file(ref) for ref in verification.secret_refs),
         tolerance_s=None if verification.tolerance is None else round(verification.tolerance),
+        header=verification.header,
     )
     return _with_hmac(shared, verification.hmac) if verification.hmac else shared
 

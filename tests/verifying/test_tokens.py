@@ -1,0 +1,220 @@
+"""Where a provider does not sign the body: the secret itself is shown, or something beside the body is signed."""
+
+import base64
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from forebay.errors import SpecError
+from forebay.signatures.elsewhere import MAX_FIELDS, Line
+from forebay.signatures.presets import preset
+from forebay.signatures.sign import sign
+from forebay.signatures.verify import Reason, Verifier
+from tests.verifying.signed import NOW, RawHeaders, raw, verdict
+
+KEY, OTHER = b"Zoe:a key of 32 bytes, as they are", b"another"
+URL = "https://hooks.example.com/hooks"
+Request = tuple[RawHeaders, bytes, Line]
+
+
+def _shown(header: str, prefix: str = "", spell: Callable[[bytes], bytes] = bytes) -> Callable[[bytes], Request]:
+    return lambda key: (raw([("Host", "a"), (header, prefix + spell(key).decode())]), b"{}", Line("POST", URL))
+
+
+def _graph(key: bytes) -> Request:
+    items = [{"clientState": key.decode(), "changeType": "updated"}] * 2
+    return raw([("Host", "a")]), json.dumps({"value": items}).encode(), Line("POST", URL)
+
+
+def _event_grid(key: bytes) -> Request:
+    coded = key.decode().replace(" ", "%20").replace(",", "%2C")
+    return raw([("aeg-event-type", "Notification")]), b"[]", Line("POST", f"{URL}?api-version=1&code={coded}")
+
+
+def mailgun(key: bytes = KEY, now: float = NOW, **changes: Any) -> Request:
+    """As Mailgun documents it: the HMAC of time and token, both in the body."""
+    stamp, token = str(int(now)), "c5fe1b1d"
+    signature = hmac.new(key, (stamp + token).encode(), "sha256").hexdigest()
+    said = {"timestamp": stamp, "token": token, "signature": signature, **changes}
+    body = {
+        "signature": {name: value for name, value in said.items() if value is not None},
+        "event-data": {"event": "x"},
+    }
+    return raw([("Host", "a")]), json.dumps(body).encode(), Line("POST", URL)
+
+
+HOW: dict[str, Callable[[bytes], Request]] = {
+    "ApiKey": _shown("X-API-Key"),
+    "BasicAuth": _shown("Authorization", "Basic ", base64.b64encode),
+    "Bearer": _shown("Authorization", "Bearer "),
+    "CloudEvents": _shown("Authorization", "Bearer "),
+    "EventGrid": _event_grid,
+    "Mailgun": mailgun,
+    "MicrosoftGraph": _graph,
+    "Okta": _shown("Authorization"),
+}
+every_provider = pytest.mark.parametrize("name", sorted(HOW))
+
+
+def answer(name: str, request: Request, secrets: tuple[bytes, ...] = (OTHER, KEY), now: float = NOW) -> object:
+    headers, body, line = request
+    return verdict(preset(name).scheme, secrets, headers, body, now, line)
+
+
+@every_provider
+def test_the_right_secret_is_let_in_and_so_is_the_second_one(name: str) -> None:
+    assert answer(name, HOW[name](KEY)) == 1
+    assert answer(name, HOW[name](OTHER)) == 0
+
+
+@every_provider
+def test_every_other_secret_is_refused(name: str) -> None:
+    others = (b"nobody", KEY + b"x", KEY[:-1], KEY.swapcase(), KEY + b" ")
+    for other in others:
+        assert isinstance(answer(name, HOW[name](other)), Reason)
+    assert answer(name, HOW[name](KEY), secrets=()) is Reason.NO_SECRET
+
+
+@every_provider
+def test_nothing_shown_is_refused(name: str) -> None:
+    nothing = (raw([("Host", "a")]), b"{}", Line("POST", URL))
+    assert answer(name, nothing) is Reason.MISSING_SIGNATURE
+    assert isinstance(answer(name, HOW[name](b"")), Reason)
+    for body in (
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"null",
+        b"[]",
+        b"\xff",
+        b'{"value":[]}',
+        b'{"value":{}}',
+        b'{"signature":[]}',
+    ):
+        assert isinstance(answer(name, (raw([]), body, Line("POST", URL))), Reason)
+
+
+@pytest.mark.parametrize("name", ["ApiKey", "BasicAuth", "Bearer", "CloudEvents", "Okta"])
+def test_a_secret_shown_twice_is_refused(name: str) -> None:
+    headers, body, line = HOW[name](KEY)
+    assert answer(name, ((*headers, headers[1]), body, line)) is Reason.DUPLICATE_HEADER
+
+
+def test_an_empty_secret_can_not_be_given() -> None:
+    for name in HOW:
+        with pytest.raises(SpecError, match="is empty"):
+            Verifier(preset(name).scheme, (b"",))
+
+
+@pytest.mark.parametrize("name", ["ApiKey", "BasicAuth", "Bearer", "CloudEvents", "Okta"])
+def test_a_sample_of_ours_is_let_in(name: str) -> None:
+    headers = raw(sign(preset(name).scheme, KEY, b"{}", now=NOW, delivery_id="a"))
+    assert answer(name, (headers, b"{}", Line("POST", URL))) == 1
+
+
+def test_the_key_may_stand_in_another_header() -> None:
+    scheme = replace(preset("ApiKey").scheme, signature_headers=("X-Gitlab-Token",))
+    assert verdict(scheme, (KEY,), raw([("x-gitlab-token", KEY.decode())]), b"") == 0
+    assert verdict(scheme, (KEY,), raw([("x-api-key", KEY.decode())]), b"") is Reason.MISSING_SIGNATURE
+
+
+def test_every_notification_of_graph_shows_the_state() -> None:
+    good, bad = {"clientState": KEY.decode()}, {"clientState": "nobody"}
+    for items in ([good, bad], [bad, good], [good, {}], [good, None], [good, {"clientState": 1}], [[good]]):
+        body = json.dumps({"value": items}).encode()
+        assert isinstance(answer("MicrosoftGraph", (raw([]), body, Line("POST", URL))), Reason), items
+
+
+def test_the_query_names_the_code_once() -> None:
+    headers, body, line = _event_grid(KEY)
+    for url in (line.url + "&code=a", line.url + "&a=b" * MAX_FIELDS, f"{URL}#code={KEY!r}"):
+        assert answer("EventGrid", (headers, body, Line("POST", url))) is Reason.MISSING_SIGNATURE
+
+
+def test_mailguns_time_and_token_are_signed_and_as_old_as_it_tries_at_most() -> None:
+    assert answer("Mailgun", mailgun(token="other")) is Reason.BAD_SIGNATURE
+    assert answer("Mailgun", mailgun(timestamp=str(int(NOW) + 1))) is Reason.BAD_SIGNATURE
+    assert answer("Mailgun", mailgun(timestamp=int(NOW))) is Reason.MISSING_TIMESTAMP
+    assert answer("Mailgun", mailgun(token=None)) is Reason.MISSING_HEADER
+    assert answer("Mailgun", mailgun(), now=NOW + 36_000) == 1
+    assert answer("Mailgun", mailgun(), now=NOW + 36_001) is Reason.TIMESTAMP_TOO_OLD
+    assert answer("Mailgun", mailgun(), now=NOW - 36_001) is Reason.TIMESTAMP_IN_FUTURE
+
+
+def test_mailguns_parent_account_may_have_signed() -> None:
+    stamp = str(int(NOW))
+    parent = hmac.new(KEY, f"{stamp}c5fe1b1d".encode(), "sha256").hexdigest()
+    more: dict[str, Any] = {"parent-signature": parent}
+    assert answer("Mailgun", mailgun(b"a subaccount's key", **more)) == 1
+
+
+# ------------------------------------------------------------------------------------------------------------ Twilio
+
+
+def twilio(
+    url: str, body: bytes, kind: str | None = "application/x-www-form-urlencoded", signed: bytes = b""
+) -> Request:
+    signature = base64.b64encode(hmac.new(KEY, url.encode() + signed, "sha1").digest()).decode()
+    kinds = [] if kind is None else [("Content-Type", kind)]
+    return raw([*kinds, ("X-Twilio-Signature", signature)]), body, Line("POST", url)
+
+
+FORM = b"To=%2B1&Body=Zo%C3%AB+b&Empty=&To=%2B0&To=%2B1"
+SIGNED = "BodyZo\u00eb bEmptyTo+0To+1".encode()
+
+
+def test_a_form_is_signed_with_its_fields_in_order() -> None:
+    assert answer("Twilio", twilio(URL, FORM, signed=SIGNED)) == 1
+    assert answer("Twilio", twilio(URL, b"&".join(reversed(FORM.split(b"&"))), signed=SIGNED)) == 1
+    assert answer("Twilio", twilio(URL, b"")) == 1
+    assert answer("Twilio", twilio(URL, b"", None)) == 1
+    assert answer("Twilio", twilio(URL, FORM + b"&A=1", signed=SIGNED)) is Reason.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "", None])
+def test_a_body_that_is_no_form_needs_its_hash_in_the_url(kind: str | None) -> None:
+    assert answer("Twilio", twilio(URL, FORM, kind, SIGNED)) is Reason.MISSING_HEADER
+    assert answer("Twilio", twilio(URL, b"{}", kind)) is Reason.MISSING_HEADER
+
+
+def test_a_hash_in_the_url_holds_whatever_the_body_calls_itself() -> None:
+    url = f"{URL}?bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # of {}
+    for kind in ("application/json", "application/x-www-form-urlencoded", None):
+        assert answer("Twilio", twilio(url, b"{}", kind)) == 1
+        for body in (b"", b"{ }", b"a=b"):
+            assert answer("Twilio", twilio(url, body, kind)) is Reason.MISSING_HEADER
+    for hashes in ("", "?bodySHA256=", "&bodySHA256=1"):
+        assert isinstance(answer("Twilio", twilio(url + hashes, b"", "application/json")), Reason)
+
+
+def test_a_form_of_very_many_fields_is_refused() -> None:
+    body = b"&".join(b"a=%d" % number for number in range(MAX_FIELDS + 1))
+    assert answer("Twilio", twilio(URL, body)) is Reason.MISSING_HEADER
+
+
+# -------------------------------------------------------------------------------------------------------- public keys
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("Discord", b"00" * 31), ("Discord", b"zz" * 32), ("Discord", b""), ("SendGrid", b"AAAA"), ("SendGrid", b"%"),
+        ("SendGrid", b"MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="),  # one of Ed25519
+    ],
+)  # fmt: skip
+def test_what_is_no_key_of_the_provider_is_told_at_once(name: str, key: bytes) -> None:
+    with pytest.raises(SpecError, match="secret 1 of 1 is"):
+        Verifier(preset(name).scheme, (key,))
+
+
+def test_the_library_for_public_keys_is_loaded_only_for_them() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, forebay_ingest.app; print(any(name.startswith('cryptography') for name in sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
