@@ -9,7 +9,7 @@ BENCH_PYTHON ?= /usr/bin/python3
 RUN_BENCH := UV_PYTHON=$(BENCH_PYTHON) UV_PROJECT_ENVIRONMENT=.forebay/bench-venv $(RUN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench demo test lint fmt crds golden reference bench bench-operator faults clean
+.PHONY: help setup setup-bench setup-cluster images demo test lint fmt crds golden reference bench bench-operator faults clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,6 +19,12 @@ setup: ## Install what this machine lacks (apt, uv) and the locked Python packag
 
 setup-bench: ## The same, and Go, Java and Maven for the peers of the benchmarks
 	@tools/setup bench
+
+setup-cluster: ## The same, and containerd and Docker for images and for a Kubernetes node on this machine
+	@tools/setup cluster
+
+images: setup-cluster ## Build the images of operator, ingest and worker (BASE_IMAGE=…: on that, by this machine's Docker)
+	@$(RUN) python -m tools.images
 
 demo: setup ## Run the main job once, visibly: a burst, a failing destination, a killed broker; nothing lost
 	@$(RUN) python -m demo

@@ -280,6 +280,9 @@ RECIPES: dict[str, Recipe] = {
     "helm-4": GoModule(package="helm.sh/helm/v4/cmd/helm", version="v4.3.1"),
     "glua": GoModule(package="github.com/yuin/gopher-lua/cmd/glua", version="v1.1.1"),  # the Lua that Argo CD runs
     "kubernetes": Kubernetes(commands=("kube-apiserver", "kube-controller-manager", "kubectl"), version="v1.34.4"),
+    # What runs pods, for tests/cluster: apart, because few need it.
+    "kubernetes-node": Kubernetes(commands=("kubelet", "kube-scheduler", "kube-proxy"), version="v1.34.4"),
+    "coredns": GoModule(package="github.com/coredns/coredns", version="v1.12.4"),
     "prometheus-2": DebianPackage(package="prometheus"),
     "promtool-3": GoModule(
         package="github.com/prometheus/prometheus/cmd/promtool", version="v0.316.0", tags="remove_all_sd"

@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,24 +26,24 @@ from forebay_cli.distribution import version_in
 SUITES = ("bookworm", "trixie", "sid")
 PACKAGES = ("rabbitmq-server",)
 RECIPE = "1"  # change it when the steps below change
-_NOT_NEEDED = ("var/cache", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
+NOT_NEEDED = ("var/cache", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
 _MARK = "forebay-root.json"
 
 
 def root_of(suite: str) -> Path:
     """The root file system of this Debian suite, made now if need be. Raises Unavailable, with the remedy."""
-    cache = _cache()
-    root = cache / f"rabbitmq-{suite}-{_key(suite)}"
+    folder = cache()
+    root = folder / f"rabbitmq-{suite}-{_key(suite)}"
     if _is_whole(root):
         return root
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f"rabbitmq-{suite}.lock"):
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / f"rabbitmq-{suite}.lock"):
         if not _is_whole(root):  # somebody may have made it while we waited
             _make(suite, root)
     return root
 
 
-def _cache() -> Path:
+def cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("FOREBAY_CACHE") or Path(base) / "forebay").absolute()
 
@@ -53,7 +53,7 @@ def _key(suite: str) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -64,26 +64,26 @@ def _make(suite: str, root: Path) -> None:
         raise Unavailable("debootstrap is not installed: tools/setup, or apt-get install debootstrap")
     building = root.with_name(f"{root.name}.building")
     for leftover in (building, root):
-        _as_root("rm", "-rf", "--one-file-system", str(leftover))
+        as_root("rm", "-rf", "--one-file-system", str(leftover))
     print(f"makes a Debian {suite} root with RabbitMQ in {root} (about 40 s)", file=sys.stderr)  # noqa: T201
-    _debootstrap(suite, building)
-    _as_root("rm", "-rf", *(str(building / folder) for folder in _NOT_NEEDED))
-    _as_root("sh", "-c", f"echo '127.0.0.1 localhost' >{building}/etc/hosts")
-    _as_root("chroot", str(building), "erl", "-noshell", "-eval", "halt(0).")  # it runs on this kernel and processor
+    debootstrap(suite, building, PACKAGES)
+    as_root("rm", "-rf", *(str(building / folder) for folder in NOT_NEEDED))
+    as_root("sh", "-c", f"echo '127.0.0.1 localhost' >{building}/etc/hosts")
+    as_root("chroot", str(building), "erl", "-noshell", "-eval", "halt(0).")  # it runs on this kernel and processor
     _mark(building)
-    _as_root("mv", "-T", str(building), str(root))
+    as_root("mv", "-T", str(building), str(root))
 
 
-def _debootstrap(suite: str, target: Path) -> None:
+def debootstrap(suite: str, target: Path, packages: Sequence[str]) -> None:
     # In a mount namespace of its own: whatever it mounts is gone with it, also when it fails.
     isolated = ("unshare", "--mount", "--propagation=private")
-    packages = f"--include={','.join(PACKAGES)}"
-    _as_root(*isolated, "debootstrap", "--variant=minbase", packages, suite, str(target), _mirror())
+    include = f"--include={','.join(packages)}"
+    as_root(*isolated, "debootstrap", "--variant=minbase", include, suite, str(target), mirror())
 
 
 def _mark(root: Path) -> None:
     mark = json.dumps({"version": version_in(root), "modules": _modules(root)})
-    _as_root("sh", "-c", f"echo '{mark}' >{root / _MARK}")
+    as_root("sh", "-c", f"echo '{mark}' >{root / _MARK}")
 
 
 def _is_whole(root: Path) -> bool:
@@ -99,7 +99,7 @@ def _modules(root: Path) -> int:
     return sum(1 for part in ("erlang", "rabbitmq") for _ in (root / "usr/lib" / part).rglob("*.beam"))
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Where this machine gets its own Debian packages."""
     sources = Path("/etc/apt")
     files = [
@@ -112,7 +112,7 @@ def _mirror() -> str:
     return found.group(1) if found else "http://deb.debian.org/debian"
 
 
-def _as_root(*command: str) -> None:
+def as_root(*command: str) -> None:
     """Run it; what it prints is shown only if it fails."""
     elevated = command if os.geteuid() == 0 else ("sudo", *command)
     done = subprocess.run(  # noqa: S603 - our own command lines

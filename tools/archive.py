@@ -1,0 +1,69 @@
+"""Container images from root file systems, without a container engine: a folder becomes an archive for `docker load`.
+
+The format is Docker's (https://github.com/moby/docker-image-spec), which containerd reads too. One layer, one image.
+"""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What a container of it runs, unless told otherwise."""
+
+    name: str  # with a tag
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def described(self, layer: str) -> dict[str, object]:
+        """The image's configuration; `layer` is the digest of its one layer."""
+        machine = os.uname().machine
+        return {
+            "architecture": _ARCHITECTURES.get(machine, machine),
+            "os": "linux",
+            "config": {"Cmd": list(self.command), "Env": [f"{k}={v}" for k, v in self.environment.items()]},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
+            "created": "1970-01-01T00:00:00Z",
+        }
+
+
+def pack(root: Path, image: Image, target: Path) -> None:
+    """Write the archive; what stands at `target` afterwards is whole. Needs to be able to read all of the root."""
+    layer = target.with_suffix(".layer")
+    aside = target.with_suffix(".part")
+    try:
+        devices = ("--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*")
+        tar = [
+            "tar",
+            "--create",
+            f"--file={layer}",
+            "--numeric-owner",
+            "--sort=name",
+            *devices,
+            f"--directory={root}",
+            ".",
+        ]
+        subprocess.run(tar, check=True, stdin=subprocess.DEVNULL)  # noqa: S603 - our own command line
+        with layer.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        config = json.dumps(image.described(digest)).encode()
+        manifest = [{"Config": "config.json", "RepoTags": [image.name], "Layers": ["layer.tar"]}]
+        with tarfile.open(aside, "w") as archive:
+            archive.add(layer, "layer.tar")
+            for name, content in (("config.json", config), ("manifest.json", json.dumps(manifest).encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        aside.rename(target)
+    finally:
+        layer.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
