@@ -146,6 +146,10 @@ ASKED: dict[str, tuple[Question, bytes | dict[str, object]]] = {
     ),
     "EventGrid by OPTIONS": (get(GRID, ORIGIN, method="OPTIONS"), b""),
     "WebSub": (get(f"/hooks?hub.mode=subscribe&hub.topic={quote(TOKEN)}&hub.challenge=a1&hub.lease_seconds=9"), b"a1"),
+    "Monday": (
+        post({"challenge": "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7"}, nothing),
+        {"challenge": "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7"},
+    ),
     "YouTube": (get(METAS), b"1158201444"),
     "Discord": (post({"version": 1, "application_id": "1", "type": 0}, discord), b""),
     "Discord interactions": (post({"type": 1, "id": "1", "token": "a"}, discord), {"type": 1}),
@@ -208,6 +212,7 @@ WEBHOOKS = [
     ("X", post({"for_user_id": "1"}, nothing)),
     ("Okta", post({}, lambda _: [("X-Okta-Verification-Challenge", "a")])),
     ("Trello", post({}, nothing)),
+    ("Monday", post({"event": {"challenge": "a"}}, nothing)),
 ]
 
 

@@ -187,7 +187,7 @@ SPELLED: dict[str, Callable[[bytes], bytes]] = {
     ),
 }
 # What these prove is not the body: tests/verifying/test_tokens.py.
-PROOFS = {"ApiKey", "BasicAuth", "Bearer", "CloudEvents", "EventGrid", "Mailgun", "MicrosoftGraph", "Okta"}
+PROOFS = {"ApiKey", "BasicAuth", "Bearer", "CloudEvents", "EventGrid", "Mailgun", "MicrosoftGraph", "Monday", "Okta"}
 TIMED = sorted(
     {
         "Box": 600,
@@ -276,6 +276,7 @@ def test_only_these_sign_a_time() -> None:
         *(name for name, _ in TIMED),
         "StandardWebhooks",
         "Mailgun",
+        "Monday",
     }
 
 
@@ -295,7 +296,7 @@ def test_a_sample_of_ours_is_let_in(name: str) -> None:
     assert Verifier(scheme, (secret(name, KEY),)).verify(headers, BODY, NOW, line) == Verified(0)
 
 
-@pytest.mark.parametrize("name", ["Discord", "SendGrid", "Mailgun", "MicrosoftGraph", "EventGrid"])
+@pytest.mark.parametrize("name", ["Discord", "SendGrid", "Mailgun", "MicrosoftGraph", "EventGrid", "Monday"])
 def test_where_only_the_provider_can_sign_there_is_no_sample(name: str) -> None:
     with pytest.raises(SpecError, match="let it send a test webhook"):
         sign(preset(name).scheme, b"00", BODY, now=NOW, delivery_id="abc", line=Line("POST", URL))

@@ -54,6 +54,7 @@ def scheme(**changes: Any) -> Scheme:
         ({"signed": "{url}"}, "exactly once"),
         ({"signed": "{body}", "body_is_free": True}, "exactly once"),
         ({"encoding": Encoding.TEXT}, "hex or base64"),
+        ({"timestamp": Timestamp(headers=("jwt:iat",))}, "a timestamp needs both"),
         ({"signature_headers": ("cookie:a",)}, "can not be a header's name"),
         ({"signed": "{header:}{body}"}, "is not known"),
         ({"signed": "{header:a b}{body}"}, "is not known"),

@@ -12,6 +12,7 @@ import pytest
 from forebay.errors import SpecError
 from forebay.signatures.elsewhere import MAX_FIELDS, Line
 from forebay.signatures.presets import preset
+from forebay.signatures.scheme import Timestamp
 from forebay.signatures.sign import sign
 from forebay.signatures.verify import Reason, Verifier
 from tests.verifying.signed import NOW, RawHeaders, raw, verdict
@@ -47,6 +48,18 @@ def mailgun(key: bytes = KEY, now: float = NOW, **changes: Any) -> Request:
     return raw([("Host", "a")]), json.dumps(body).encode(), Line("POST", URL)
 
 
+def _url64(text: bytes) -> bytes:
+    return base64.urlsafe_b64encode(text).rstrip(b"=")
+
+
+def monday(key: bytes = KEY, now: float = NOW, alg: object = "HS256", prefix: str = "", **claims: Any) -> Request:
+    """As RFC 7515 puts a token together."""
+    said = {"aud": URL, "accountId": 1, "iat": int(now), "exp": int(now) + 300, **claims}
+    parts = [_url64(json.dumps(part).encode()) for part in ({"alg": alg, "typ": "JWT"}, said)]
+    parts.append(_url64(hmac.digest(key, b".".join(parts), "sha256")))
+    return raw([("Host", "a"), ("Authorization", prefix + b".".join(parts).decode())]), b"{}", Line("POST", URL)
+
+
 HOW: dict[str, Callable[[bytes], Request]] = {
     "ApiKey": _shown("X-API-Key"),
     "BasicAuth": _shown("Authorization", "Basic ", base64.b64encode),
@@ -55,6 +68,7 @@ HOW: dict[str, Callable[[bytes], Request]] = {
     "EventGrid": _event_grid,
     "Mailgun": mailgun,
     "MicrosoftGraph": _graph,
+    "Monday": monday,
     "Okta": _shown("Authorization"),
 }
 every_provider = pytest.mark.parametrize("name", sorted(HOW))
@@ -150,6 +164,51 @@ def test_mailguns_parent_account_may_have_signed() -> None:
     parent = hmac.new(KEY, f"{stamp}c5fe1b1d".encode(), "sha256").hexdigest()
     more: dict[str, Any] = {"parent-signature": parent}
     assert answer("Mailgun", mailgun(b"a subaccount's key", **more)) == 1
+
+
+def test_mondays_token_is_good_for_five_minutes() -> None:
+    assert answer("Monday", monday(prefix="Bearer ")) == 1
+    assert answer("Monday", monday(), now=NOW + 300) == 1
+    assert answer("Monday", monday(), now=NOW + 301) is Reason.TIMESTAMP_TOO_OLD
+    assert answer("Monday", monday(), now=NOW - 301) is Reason.TIMESTAMP_IN_FUTURE
+    for iat in ("1800000000", None, True, 1.8e9, -1, [NOW]):
+        assert isinstance(answer("Monday", monday(iat=iat)), Reason)
+
+
+@pytest.mark.parametrize("alg", ["none", "None", "hs256", "HS512", "RS256", "", None, ["HS256"]])
+def test_a_token_by_another_algorithm_is_refused(alg: object) -> None:
+    assert answer("Monday", monday(alg=alg)) is Reason.MISSING_SIGNATURE
+
+
+def test_a_token_that_was_changed_or_is_none_is_refused() -> None:
+    headers, body, line = monday()
+    token = headers[1][1]
+    head, claims, signature = token.split(b".")
+    forged = [
+        b"", b"a.b.c", b"..", head + b"." + claims, head + b"." + claims + b".", token + b".", b"bearer " + token,
+        head + b"." + claims + b"." + signature + b"=", head + b"." + claims + b"." + signature[:-1],
+        head + b"." + _url64(b"[" * 5000) + b"." + signature, b"\xff." + claims + b"." + signature,
+        b"bnVsbA." + claims + b"." + signature,
+        *(token[:i] + bytes([token[i] ^ 1]) + token[i + 1 :] for i in range(len(token))),
+    ]  # fmt: skip
+    for value in forged:
+        changed = (headers[0], (b"Authorization", value))
+        assert isinstance(answer("Monday", (changed, body, line)), Reason), value
+    assert isinstance(answer("Monday", ((*headers, headers[1]), body, line)), Reason)
+
+
+def test_the_token_that_rfc_7515_shows_is_let_in() -> None:
+    # RFC 7515 A.1: its key, its signing input and its signature; it was issued at no time, so only its exp is compared
+    key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
+    token = (
+        "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9"
+        ".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+        ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+    )
+    scheme = replace(preset("Monday").scheme, timestamp=Timestamp(headers=("jwt:exp",)))
+    secret = base64.urlsafe_b64decode(key + "==")
+    headers = raw([("Authorization", token)])
+    assert verdict(scheme, (secret,), headers, b"", 1300819380, Line("POST", URL)) == 0
 
 
 # ------------------------------------------------------------------------------------------------------------ Twilio

@@ -1,10 +1,13 @@
 """What a signature is over, or where it stands, besides headers and body: method, URL, a form, a place in JSON or the query.
 
+"jwt:input", "jwt:signature" and "jwt:CLAIM" are of a JSON Web Token (RFC 7519) in the Authorization header that says HS256.
+
 Read only for the few schemes that ask for it. Never raises for what a sender sends.
 """
 
 import hashlib
 import json
+from base64 import urlsafe_b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -12,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from forebay.json_path import MISSING, dig
-from forebay.signatures.template import FORM, METHOD, URL
+from forebay.signatures.template import FORM, METHOD
 
 # Fields of a form at most; what has more is refused.
 MAX_FIELDS = 1000
@@ -40,16 +43,20 @@ def look(
     """What stands at these places; leaves out what is not there, and what is there twice."""
     found: dict[bytes, bytes | None] = {}
     parsed: Any = MISSING
+    token: dict[bytes, bytes] | None = None
     for place in wanted:
         if place.startswith(b"json:"):
             parsed = _json(body) if parsed is MISSING else parsed
             found[place] = _text(parsed, place[5:].decode())
         elif place.startswith(b"query:"):
             found[place] = _only(pairs(line.query), place[6:])
+        elif place.startswith(b"jwt:"):
+            token = _jwt(headers) if token is None else token
+            found[place] = token.get(place[4:])
         elif place == FORM:
             found[place] = _form(line.query, headers, body)
         else:
-            found[place] = {METHOD: line.method, URL: line.url}[place].encode("utf-8", "replace")
+            found[place] = (line.method if place == METHOD else line.url).encode("utf-8", "replace")
     return {place: value for place, value in found.items() if value is not None}
 
 
@@ -57,12 +64,14 @@ def pairs(text: bytes) -> list[tuple[bytes, bytes]] | None:
     """Names and values of an encoded form; None if it has too many."""
     if text.count(b"&") >= MAX_FIELDS:
         return None
-    halves = (item.partition(b"=") for item in text.split(b"&") if item)
+    halves = [item.partition(b"=") for item in text.replace(b"+", b" ").split(b"&") if item]
+    if b"%" not in text:
+        return [(name, value) for name, _, value in halves]
     return [(_unquoted(name), _unquoted(value)) for name, _, value in halves]
 
 
 def _unquoted(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
+    return unquote_to_bytes(text) if b"%" in text else text
 
 
 def _only(found: list[tuple[bytes, bytes]] | None, name: bytes) -> bytes | None:
@@ -80,6 +89,27 @@ def _form(query: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> 
         return None
     fields = pairs(body)
     return None if fields is None else b"".join(name + value for name, value in sorted(set(fields)))
+
+
+def _jwt(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The signed part, the signature, and the claims that are whole numbers; nothing of a token by another algorithm."""
+    sent = [value for name, value in headers if name.lower() == b"authorization"]
+    parts = sent[0].removeprefix(b"Bearer ").split(b".") if len(sent) == 1 else []
+    if len(parts) != 3:
+        return {}
+    head, claims = map(_part, parts[:2])
+    if not (isinstance(head, dict) and head.get("alg") == "HS256" and isinstance(claims, dict)):
+        return {}
+    numbers = {name.encode(errors="replace"): b"%d" % value for name, value in claims.items() if type(value) is int}
+    return numbers | {b"input": b".".join(parts[:2]), b"signature": parts[2]}
+
+
+def _part(text: bytes) -> Any:
+    """What a part of a token says; None for what is none."""
+    try:
+        return json.loads(urlsafe_b64decode(text + b"=" * (-len(text) % 4)))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _json(body: bytes) -> Any:

@@ -1,7 +1,7 @@
 """From a secret to a message authentication code, HMAC (RFC 2104), and its spelling in a header."""
 
 import hashlib
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from hmac import compare_digest
 
@@ -20,9 +20,14 @@ def _hex(digest: bytes) -> bytes:
     return digest.hex().encode()
 
 
+def _base64url(digest: bytes) -> bytes:
+    return urlsafe_b64encode(digest).rstrip(b"=")
+
+
 _SPELLINGS: dict[Encoding, tuple[Callable[[bytes], bytes], bytes]] = {
     Encoding.HEX: (_hex, b"0123456789abcdef"),
     Encoding.BASE64: (b64encode, _BASE64 + b"="),
+    Encoding.BASE64URL: (_base64url, _BASE64.translate(bytes.maketrans(b"+/", b"-_"))),
 }
 
 

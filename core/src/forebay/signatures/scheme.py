@@ -8,7 +8,7 @@ from enum import StrEnum
 from forebay.errors import SpecError
 from forebay.signatures.template import BODY, FORM, HEADER_NAME, ID, TIMESTAMP, URL, compile_template
 
-_PLACE = re.compile(r"(json|query):[^\s:]+")
+_PLACE = re.compile(r"(json|query|jwt):[^\s:]+")
 _EVENT_TYPE = re.compile(r"(header|json):\S+")
 
 
@@ -32,6 +32,7 @@ class Encoding(StrEnum):
 
     HEX = "hex"  # lower case
     BASE64 = "base64"  # RFC 4648 §4: "+" and "/", padded
+    BASE64URL = "base64url"  # RFC 4648 §5: "-" and "_", not padded
     TEXT = "text"  # as it is; of tokens
 
 
@@ -63,7 +64,7 @@ class Timestamp:
 class Scheme:
     """A signature scheme. Raises SpecError, with every fault, if it could not protect what it promises to.
 
-    A place is a header's name, or "json:PATH" in the body, or "query:NAME".
+    A place is a header's name, or "json:PATH" in the body, or "query:NAME", or "jwt:…" in a token, see elsewhere.py.
     """
 
     algorithm: Algorithm
@@ -130,12 +131,19 @@ def _signed_faults(scheme: Scheme) -> Iterator[str]:
         yield f"the signed string {scheme.signed!r} must hold {{body}} exactly once, or anybody could change the body"
     if ID in fields and not scheme.delivery_id_headers:
         yield "the signed string holds {id}: say which header carries the delivery's id"
-    if (TIMESTAMP in fields) != (scheme.timestamp is not None):
+    if _signs_time(scheme, fields) != (scheme.timestamp is not None):
         yield "a timestamp needs both a place in the request and {timestamp} in the signed string"
     if (scheme.encoding is Encoding.TEXT) and scheme.algorithm is not Algorithm.TOKEN:
         yield "a signature is hex or base64; only a token is a text"
     if scheme.timestamp:
         yield from _timestamp_faults(scheme, scheme.timestamp)
+
+
+def _signs_time(scheme: Scheme, fields: tuple[bytes, ...]) -> bool:
+    """Whether the time is part of what is signed: by itself, or in a token."""
+    places = scheme.timestamp.headers if scheme.timestamp else ()
+    in_token = bool(places) and all(place.startswith("jwt:") for place in places)
+    return b"jwt:input" in fields if in_token else TIMESTAMP in fields
 
 
 def _timestamp_faults(scheme: Scheme, stamp: Timestamp) -> Iterator[str]:

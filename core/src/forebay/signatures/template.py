@@ -21,8 +21,6 @@ LINE = (METHOD, URL, FORM)
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110 §5.6.2
 
-JSON_PLACE = re.compile(r"json:[^\s:]+")  # as a name no header can have
-
 _NAMED = {"body": BODY, "timestamp": TIMESTAMP, "id": ID, "method": METHOD, "url": URL, "form": FORM}
 _KNOWN = "{body}, {timestamp}, {id} and {header:NAME}"
 
@@ -69,8 +67,8 @@ def _key(text: str, name: str, spec: str, conversion: str | None) -> bytes:
     if conversion is None:
         if name == "header" and HEADER_NAME.fullmatch(spec):
             return spec.lower().encode()
-        if name == "json" and spec:
-            return f"json:{spec}".encode()
+        if name in ("json", "jwt") and spec:
+            return f"{name}:{spec}".encode()
         if name in _NAMED and not spec:
             return _NAMED[name]
     raise SpecError(f"signed string {text!r}: {{{name}{':' if spec else ''}{spec}}} is not known; use {_KNOWN}")
