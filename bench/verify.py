@@ -42,7 +42,7 @@ DEFINITIONS = {
     "us_refused": "the same for a request whose body was changed (where the body is signed)",
 }
 
-PARSED = {"EventGrid", "Mailgun", "MicrosoftGraph", "Monday", "Twilio"}
+PARSED = {"Adyen", "EventGrid", "Mailgun", "MicrosoftGraph", "Monday", "Twilio"}
 
 Headers = list[tuple[str, str]]
 
@@ -147,6 +147,21 @@ def _sendgrid(_: Preset) -> Request:
     return Request(base64.b64encode(public), [(prefix + "Signature", signature), (prefix + "Timestamp", at)], body)
 
 
+def _standard_public(_: Preset) -> Request:
+    key, body, at = Ed25519PrivateKey.generate(), _json(), str(int(NOW))
+    signature = base64.b64encode(key.sign(f"0191e3c2.{at}.".encode() + body)).decode()
+    headers = [("webhook-id", "0191e3c2"), ("webhook-timestamp", at), ("webhook-signature", f"v1a,{signature}")]
+    return Request(base64.b64encode(key.public_key().public_bytes_raw()), headers, body)
+
+
+def _adyen(_: Preset) -> Request:
+    item: dict[str, Any] = {"pspReference": "851513", "merchantAccountCode": "Acme", "merchantReference": "order"}
+    item |= {"amount": {"value": 1000, "currency": "EUR"}, "eventCode": "AUTHORISATION", "success": "true"}
+    signature = hmac.digest(KEY.encode(), b"851513::Acme:order:1000:EUR:AUTHORISATION:true", "sha256")
+    item["additionalData"] = {"hmacSignature": base64.b64encode(signature).decode()}
+    return Request(KEY.encode().hex().encode(), [], _json(notificationItems=[{"NotificationRequestItem": item}]))
+
+
 def _mailgun(_: Preset) -> Request:
     at, token = str(int(NOW)), "a" * 50
     signature = hmac.new(KEY.encode(), (at + token).encode(), hashlib.sha256).hexdigest()
@@ -170,12 +185,14 @@ def _monday(_: Preset) -> Request:
 
 
 REQUESTS: dict[str, Callable[[Preset], Request]] = {
+    "Adyen": _adyen,
     "Discord": _discord,
     "EventGrid": _event_grid,
     "Mailgun": _mailgun,
     "MicrosoftGraph": _graph,
     "Monday": _monday,
     "SendGrid": _sendgrid,
+    "StandardWebhooksPublicKey": _standard_public,
 }
 
 

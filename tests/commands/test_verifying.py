@@ -164,7 +164,7 @@ def test_an_unknown_provider_is_named_with_those_that_are_known(capsys: Capture,
     for command in (("providers", "acme"), ("verify", "--provider", "acme", "--request", str(recorded))):
         ran = forebay(capsys, *command)
         assert ran.status == 2
-        assert "'acme' is not known; use one of AdyenPlatforms, " in ran.err
+        assert "'acme' is not known; use one of Adyen, AdyenPlatforms, " in ran.err
     ran = forebay(capsys, "verify", "--provider", "hmac", "--request", str(recorded))
     assert (ran.status, "does not say how it signs" in ran.err) == (2, True)
 

@@ -47,8 +47,7 @@ def test_the_file_that_the_page_shows_is_a_preset() -> None:
 
 
 def test_the_page_counts_the_providers() -> None:
-    assert len(set(presets()) - {"HMAC", "None"}) == 47
-    assert "Forty-seven are known" in PAGE
+    assert f"{len(set(presets()) - {'HMAC', 'None'})} are known by name" in PAGE
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.signature_headers[0])

@@ -137,9 +137,16 @@ def _sendgrid(key: bytes, body: bytes, now: float) -> Signed:
     }
 
 
+def _standard_public(key: bytes, body: bytes, now: float) -> Signed:
+    signature = _ed25519(key).sign(f"msg_2.{int(now)}.".encode() + body)
+    spelled = f"v1,AAAA v1a,{base64.b64encode(signature).decode()}"
+    return {"webhook-id": "msg_2", "webhook-timestamp": str(int(now)), "webhook-signature": spelled}
+
+
 HOW = {
     "AdyenPlatforms": _base64("HmacSignature"),
     "Airtable": _hex("X-Airtable-Content-MAC", "hmac-sha256="),
+    "Asana": _hex("X-Hook-Signature"),
     "Bitbucket": _hex("X-Hub-Signature", "sha256="),
     "Box": _box,
     "Calendly": _timed_item("Calendly-Webhook-Signature", "t=", ",", "v1=", "."),
@@ -164,6 +171,7 @@ HOW = {
     "Shopify": _base64("X-Shopify-Hmac-SHA256"),
     "Slack": _v0("X-Slack-Signature", "X-Slack-Request-Timestamp"),
     "Square": _over("x-square-hmacsha256-signature", "sha256", "url", "body"),
+    "StandardWebhooksPublicKey": _standard_public,
     "Stripe": _timed_item("Stripe-Signature", "t=", ",", "v1=", "."),
     "Trello": _over("X-Trello-Webhook", "sha1", "body", "url"),
     "Twitch": _twitch,
@@ -175,19 +183,27 @@ HOW = {
     "Zendesk": _zendesk,
     "Zoom": _v0("x-zm-signature", "x-zm-request-timestamp"),
 }
-SEVERAL = {"Box", "DocuSign", "PagerDuty"}  # they are asked above to send a signature that is not ours, too
+SEVERAL = {
+    "Box",
+    "DocuSign",
+    "PagerDuty",
+    "StandardWebhooksPublicKey",
+}  # they are asked above to send a signature that is not ours, too
 # How a key of bytes is written in the Secret, where it is not written as it is.
 SPELLED: dict[str, Callable[[bytes], bytes]] = {
     "AdyenPlatforms": lambda key: key.hex().upper().encode(),
     "Airtable": base64.b64encode,
     "Discord": lambda key: _ed25519(key).public_key().public_bytes_raw().hex().encode(),
     "GitLab": lambda key: b"whsec_" + base64.b64encode(key),
+    "StandardWebhooksPublicKey": lambda key: b"whpk_" + base64.b64encode(_ed25519(key).public_key().public_bytes_raw()),
     "SendGrid": lambda key: base64.b64encode(
         _p256(key).public_key().public_bytes(Spelling.DER, PublicFormat.SubjectPublicKeyInfo)
     ),
 }
 # What these prove is not the body: tests/verifying/test_tokens.py.
-PROOFS = {"ApiKey", "BasicAuth", "Bearer", "CloudEvents", "EventGrid", "Mailgun", "MicrosoftGraph", "Monday", "Okta"}
+PROOFS = {
+    "Adyen", "ApiKey", "BasicAuth", "Bearer", "CloudEvents", "EventGrid", "GitLabToken", "Mailgun", "MicrosoftGraph", "Monday", "Okta",
+}  # fmt: skip
 TIMED = sorted(
     {
         "Box": 600,
@@ -195,7 +211,9 @@ TIMED = sorted(
         "SendGrid": 86400,
         "Discord": 300,
         "HubSpot": 300,
-        **dict.fromkeys(["Calendly", "GitLab", "Paddle", "Slack", "Stripe", "Zendesk", "Zoom"], 300),
+        **dict.fromkeys(
+            ["Calendly", "GitLab", "Paddle", "Slack", "StandardWebhooksPublicKey", "Stripe", "Zendesk", "Zoom"], 300
+        ),
     }.items()
 )
 
@@ -289,14 +307,14 @@ def test_a_time_that_is_none_is_refused_however_it_was_signed(stamp: str) -> Non
     assert answer("Zendesk", raw(headers)) is Reason.MALFORMED_TIMESTAMP
 
 
-@pytest.mark.parametrize("name", sorted(set(HOW) - {"Discord", "SendGrid"}))
+@pytest.mark.parametrize("name", sorted(set(HOW) - {"Discord", "SendGrid", "StandardWebhooksPublicKey"}))
 def test_a_sample_of_ours_is_let_in(name: str) -> None:
     scheme, line = preset(name).scheme, Line("POST", URL)
     headers = raw(sign(scheme, secret(name, KEY), BODY, now=NOW, delivery_id="abc", line=line))
     assert Verifier(scheme, (secret(name, KEY),)).verify(headers, BODY, NOW, line) == Verified(0)
 
 
-@pytest.mark.parametrize("name", ["Discord", "SendGrid", "Mailgun", "MicrosoftGraph", "EventGrid", "Monday"])
+@pytest.mark.parametrize("name", ["Adyen", "Discord", "SendGrid", "Mailgun", "MicrosoftGraph", "EventGrid", "Monday"])
 def test_where_only_the_provider_can_sign_there_is_no_sample(name: str) -> None:
     with pytest.raises(SpecError, match="let it send a test webhook"):
         sign(preset(name).scheme, b"00", BODY, now=NOW, delivery_id="abc", line=Line("POST", URL))

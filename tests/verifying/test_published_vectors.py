@@ -251,6 +251,19 @@ def test_what_hubspots_own_tests_expect_is_accepted() -> None:
     assert verdict(preset("HubSpot").scheme, (key,), headers, body, 15000, line) == 0
 
 
+def test_what_adyens_own_tests_expect_is_accepted() -> None:
+    # adyen-python-api-library, test/UtilTest.py
+    key = b"44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
+    body = (
+        b'{"notificationItems":[{"NotificationRequestItem":{"pspReference":"7914073381342284",'
+        b'"merchantReference":"TestPayment-1407325143704","merchantAccountCode":"TestMerchant",'
+        b'"amount":{"currency":"EUR","value":1130},"eventCode":"AUTHORISATION","success":"true",'
+        b'"eventDate":"2019-05-06T17:15:34.121+02:00","operations":["CANCEL","CAPTURE","REFUND"],"paymentMethod":"visa",'
+        b'"additionalData":{"hmacSignature":"coqCmt/IZ4E3CzPvMY8zTjQVL5hYJUiBRg8UU+iCWo0="}}}]}'
+    )
+    assert verdict(preset("Adyen").scheme, (key,), (), body, line=Line("POST", "/")) == 0
+
+
 def test_what_squares_own_tests_expect_is_accepted() -> None:
     # square-python-sdk, tests/utilities/test_webhooks_helper.py
     body = (

@@ -170,7 +170,7 @@ def test_providers_are_found_in_any_case(name: str) -> None:
 def test_an_unknown_provider_is_an_error_and_never_lets_anybody_in() -> None:
     for name in ("githubb", "", "no"):
         with pytest.raises(
-            SpecError, match=r"use one of AdyenPlatforms, .*GitHub, .*HMAC, .*None, .*StandardWebhooks, Stripe, "
+            SpecError, match=r"use one of Adyen, .*GitHub, .*HMAC, .*None, .*StandardWebhooks, .*Stripe, "
         ):
             preset(name)
 

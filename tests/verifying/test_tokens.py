@@ -48,6 +48,24 @@ def mailgun(key: bytes = KEY, now: float = NOW, **changes: Any) -> Request:
     return raw([("Host", "a")]), json.dumps(body).encode(), Line("POST", URL)
 
 
+def adyen(key: bytes = KEY, times: int = 1, signature: str | None = None, **changes: Any) -> Request:
+    """As Adyen documents it for webhooks of payments: eight fields of the item in the body."""
+    fields = ("8515131751004933", "", "AcmeAccount", "order: 1", "1000", "EUR", "AUTHORISATION", "true")
+    made = base64.b64encode(hmac.digest(key, ":".join(fields).encode(), "sha256")).decode()
+    item = {
+        "additionalData": {"hmacSignature": made if signature is None else signature},
+        "amount": {"currency": "EUR", "value": 1000},
+        "eventCode": "AUTHORISATION",
+        "merchantAccountCode": "AcmeAccount",
+        "merchantReference": "order: 1",
+        "pspReference": "8515131751004933",
+        "success": "true",
+        **changes,
+    }
+    body = {"live": "false", "notificationItems": [{"NotificationRequestItem": item}] * times}
+    return raw([("Host", "a")]), json.dumps(body).encode(), Line("POST", URL)
+
+
 def _url64(text: bytes) -> bytes:
     return base64.urlsafe_b64encode(text).rstrip(b"=")
 
@@ -61,11 +79,13 @@ def monday(key: bytes = KEY, now: float = NOW, alg: object = "HS256", prefix: st
 
 
 HOW: dict[str, Callable[[bytes], Request]] = {
+    "Adyen": adyen,
     "ApiKey": _shown("X-API-Key"),
     "BasicAuth": _shown("Authorization", "Basic ", base64.b64encode),
     "Bearer": _shown("Authorization", "Bearer "),
     "CloudEvents": _shown("Authorization", "Bearer "),
     "EventGrid": _event_grid,
+    "GitLabToken": _shown("X-Gitlab-Token"),
     "Mailgun": mailgun,
     "MicrosoftGraph": _graph,
     "Monday": monday,
@@ -76,7 +96,8 @@ every_provider = pytest.mark.parametrize("name", sorted(HOW))
 
 def answer(name: str, request: Request, secrets: tuple[bytes, ...] = (OTHER, KEY), now: float = NOW) -> object:
     headers, body, line = request
-    return verdict(preset(name).scheme, secrets, headers, body, now, line)
+    spelled = tuple(secret.hex().encode() for secret in secrets) if name == "Adyen" else secrets
+    return verdict(preset(name).scheme, spelled, headers, body, now, line)
 
 
 @every_provider
@@ -112,7 +133,7 @@ def test_nothing_shown_is_refused(name: str) -> None:
         assert isinstance(answer(name, (raw([]), body, Line("POST", URL))), Reason)
 
 
-@pytest.mark.parametrize("name", ["ApiKey", "BasicAuth", "Bearer", "CloudEvents", "Okta"])
+@pytest.mark.parametrize("name", ["ApiKey", "BasicAuth", "Bearer", "CloudEvents", "GitLabToken", "Okta"])
 def test_a_secret_shown_twice_is_refused(name: str) -> None:
     headers, body, line = HOW[name](KEY)
     assert answer(name, ((*headers, headers[1]), body, line)) is Reason.DUPLICATE_HEADER
@@ -124,7 +145,38 @@ def test_an_empty_secret_can_not_be_given() -> None:
             Verifier(preset(name).scheme, (b"",))
 
 
-@pytest.mark.parametrize("name", ["ApiKey", "BasicAuth", "Bearer", "CloudEvents", "Okta"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pspReference": "8515131751004934"}, {"merchantAccountCode": "Acme"}, {"merchantReference": "order: 2"},
+        {"amount": {"currency": "USD", "value": 1000}}, {"amount": {"currency": "EUR", "value": 1001}}, {"amount": {}},
+        {"eventCode": "REFUND"}, {"success": "false"}, {"success": True}, {"originalReference": "8515131751004932"},
+        {"pspReference": None}, {"pspReference": ["8515131751004933"]}, {"amount": {"currency": "EUR", "value": 1000.0}},
+        {"amount": {"currency": "EUR", "value": True}}, {"additionalData": None}, {"signature": ""},
+    ],
+)  # fmt: skip
+def test_every_field_that_adyen_signs_counts(changes: dict[str, Any]) -> None:
+    assert isinstance(answer("Adyen", adyen(**changes)), Reason)
+
+
+def test_a_field_of_adyens_that_is_not_there_is_signed_as_nothing() -> None:
+    assert answer("Adyen", adyen(originalReference="")) == 1
+    assert answer("Adyen", adyen(originalReference=None)) == 1
+    assert answer("Adyen", adyen(eventDate="2026-11-26")) == 1  # it is not signed
+
+
+def test_items_of_adyens_that_are_not_signed_alike_are_refused() -> None:
+    headers, body, line = adyen(times=2)
+    assert answer("Adyen", (headers, body, line)) == 1
+    for old, new in (
+        (b'"success": "true"', b'"success": "false"'),
+        (b'"AcmeAccount",', b'"AcmeAccount", "originalReference": "1",'),
+    ):
+        assert isinstance(answer("Adyen", (headers, body.replace(old, new, 1), line)), Reason)
+    assert isinstance(answer("Adyen", adyen(times=0)), Reason)
+
+
+@pytest.mark.parametrize("name", ["ApiKey", "BasicAuth", "Bearer", "CloudEvents", "GitLabToken", "Okta"])
 def test_a_sample_of_ours_is_let_in(name: str) -> None:
     headers = raw(sign(preset(name).scheme, KEY, b"{}", now=NOW, delivery_id="a"))
     assert answer(name, (headers, b"{}", Line("POST", URL))) == 1

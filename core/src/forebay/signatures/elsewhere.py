@@ -45,9 +45,10 @@ def look(
     parsed: Any = MISSING
     token: dict[bytes, bytes] | None = None
     for place in wanted:
-        if place.startswith(b"json:"):
+        if place.startswith((b"json:", b"json?:")):
             parsed = _json(body) if parsed is MISSING else parsed
-            found[place] = _text(parsed, place[5:].decode())
+            kind, _, path = place.partition(b":")
+            found[place] = _text(parsed, path.decode(), loose=kind == b"json?")
         elif place.startswith(b"query:"):
             found[place] = _only(pairs(line.query), place[6:])
         elif place.startswith(b"jwt:"):
@@ -119,11 +120,17 @@ def _json(body: bytes) -> Any:
         return None
 
 
-def _text(parsed: Any, path: str) -> bytes | None:
-    """A text, or the text that every item of a list has there: "value.*.clientState"."""
+def _text(parsed: Any, path: str, *, loose: bool) -> bytes | None:
+    """A text, or the text that every item of a list has there: "value.*.clientState"; loosely, see template.py."""
     above, star, below = path.partition(".*.")
     value = dig(parsed, above)
     if star:
         each = [dig(item, below) for item in value] if isinstance(value, list) else []
-        value = each[0] if each and all(item == each[0] for item in each) else MISSING
-    return value.encode("utf-8", "replace") if isinstance(value, str) else None
+        if not each or any(item != each[0] for item in each):
+            return None
+        value = each[0]
+    if loose and (value is MISSING or value is None):
+        return b""
+    if isinstance(value, str) or (loose and type(value) is int):
+        return str(value).encode("utf-8", "replace")
+    return None

@@ -23,6 +23,8 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110 
 
 _NAMED = {"body": BODY, "timestamp": TIMESTAMP, "id": ID, "method": METHOD, "url": URL, "form": FORM}
 _KNOWN = "{body}, {timestamp}, {id} and {header:NAME}"
+# Places in a body or a token; "json?" is a text or a whole number, and nothing where there is neither.
+_PLACES = ("json", "json?", "jwt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def _key(text: str, name: str, spec: str, conversion: str | None) -> bytes:
     if conversion is None:
         if name == "header" and HEADER_NAME.fullmatch(spec):
             return spec.lower().encode()
-        if name in ("json", "jwt") and spec:
+        if name in _PLACES and spec:
             return f"{name}:{spec}".encode()
         if name in _NAMED and not spec:
             return _NAMED[name]
