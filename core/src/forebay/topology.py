@@ -136,9 +136,14 @@ def source_objects(vhost: str, source: SourceTopology) -> list[BrokerObject]:
         _queue(vhost, names.dead, {}),
         _binding(vhost, names.exchange, names.dead, names.dead),
         *(_queue(vhost, queue, _source_queue_arguments(names)) for queue in queues),
-        *(_binding(vhost, names.exchange, queue, queue) for queue in queues),
-        *(_binding(vhost, RETURN_EXCHANGE, queue, f"*.{queue}") for queue in queues),
+        *(way for queue in source.queues for way in ways_into(vhost, names, queue)),
     ]
+
+
+def ways_into(vhost: str, names: Names, queue: str, *, place: str | None = None) -> list[BrokerObject]:
+    """The bindings that bring a queue's webhooks into it, new ones and those that waited for a retry; or into another queue `place`."""
+    key, at = names.queue(queue), names.queue(place or queue)
+    return [_binding(vhost, names.exchange, at, key), _binding(vhost, RETURN_EXCHANGE, at, f"*.{key}")]
 
 
 def own_policies(vhost: str, source: SourceTopology) -> list[BrokerObject]:

@@ -20,6 +20,8 @@ from forebay_operator.context import Context
 from forebay_operator.desired import broker_secret, desired, route, secret_names, source_topology, url
 from forebay_operator.desired.metadata import QUEUE_LABEL
 from forebay_operator.desired.platform import HTTP_ROUTE, PROMETHEUS_RULE
+from forebay_operator.draining import Drains
+from forebay_operator.migrating import Migrations
 from forebay_operator.report import report
 from forebay_operator.world import Child, ChildId, Key, SecretId, Source
 
@@ -50,7 +52,8 @@ class Reconciler:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._drains = topology.Drains()
+        self._drains = Drains()
+        self._migrations = Migrations()
         self._earlier_logins = topology.EarlierLogins()
         self._parsed: dict[Key, tuple[object, WebhookSource]] = {}
         self._marks: dict[
@@ -122,7 +125,7 @@ class Reconciler:
         except gather.Unusable as error:
             run.note(unaccepted=run.observed.unaccepted or error.trouble)
             return
-        standing = await topology.settle(context, run.key, run.source, run.broker)
+        standing = await topology.settle(context, run.key, run.source, run.broker, self._migrations)
         run.note(topology=standing.trouble, outdated_broker=topology.outdated(run.broker.version))
         run.later(standing.again_s)
 
@@ -174,6 +177,8 @@ class Reconciler:
             await topology.drop_policy(run.source, run.broker)
             rolled_out = self._rolled_out(run)
             for queue in draining:
+                if self._migrations.holds(run.key, source_topology(run.source), queue):
+                    continue
                 await self._drains.go_on(run.key, run.source, run.broker, queue, needed=not rolled_out)
                 run.later(_AGAIN_S)
             if rolled_out and not await self._earlier_logins.retire(run.source, run.broker):

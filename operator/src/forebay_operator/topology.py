@@ -1,4 +1,4 @@
-"""A source's place on its broker: queues declared and settled, a user for each component, queues that were dropped drained.
+"""A source's place on its broker: queues declared and settled, a user for each component.
 
 Order: queues, and time for them to settle; then users; then the Secrets with their passwords. Pods need the Secrets to
 start, so no endpoint takes a webhook for which there is no safe place yet.
@@ -9,7 +9,6 @@ import hashlib
 import json
 import secrets
 import time
-from dataclasses import replace
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
@@ -34,6 +33,7 @@ from forebay_operator.context import Context
 from forebay_operator.desired import broker_secret, source_topology
 from forebay_operator.desired.metadata import metadata
 from forebay_operator.drift import says
+from forebay_operator.migrating import Migrations
 from forebay_operator.world import ChildId, Key
 
 Component = Literal["ingest", "worker"]
@@ -55,10 +55,10 @@ class Standing(NamedTuple):
     again_s: float | None = None  # when to look again, if not before
 
 
-async def settle(context: Context, key: Key, source: WebhookSource, broker: Broker) -> Standing:
+async def settle(context: Context, key: Key, source: WebhookSource, broker: Broker, migrations: Migrations) -> Standing:
     """Make the broker hold what the source needs; never raises for what the broker does or is, but for the API server."""
     try:
-        return await _settle(context, key, source, broker)
+        return await _settle(context, key, source, broker, migrations)
     except (ApiUnavailable, Conflict):
         raise  # tried again soon
     except TakenError as error:
@@ -75,17 +75,20 @@ async def settle(context: Context, key: Key, source: WebhookSource, broker: Brok
         return Standing(Trouble("BrokerRefused", f"{error}. {needs}"), 30.0)
 
 
-async def _settle(context: Context, key: Key, source: WebhookSource, broker: Broker) -> Standing:
+async def _settle(
+    context: Context, key: Key, source: WebhookSource, broker: Broker, migrations: Migrations
+) -> Standing:
     await broker.look(at_most_s=2 * LOOK_S)
     wanted = objects(source, broker)
-    await broker.declare(wanted)
+    again_s = await migrations.go_on(key, source_topology(source), broker)
+    await broker.declare(item for item in wanted if not migrations.concerns(key, item))
     young_s = SETTLE_S - broker.age_s(item.name for item in wanted if item.kind == "queue")
     absent = [component for component in COMPONENTS if not _logged_in(context, key, source, broker, component)]
     if absent and young_s > 0:
         return Standing(Trouble("Settling", "The queues are new: the broker writes down that they exist."), young_s)
     for component in absent:
         await _log_in(context, key, source, broker, component)
-    return Standing()
+    return Standing(again_s=again_s)
 
 
 def objects(source: WebhookSource, broker: Broker) -> list[BrokerObject]:
@@ -225,65 +228,3 @@ async def drop_policy(source: WebhookSource, broker: Broker) -> None:
     if name in broker.holdings.policies and not own_policies(broker.vhost, source_topology(source)):
         await broker.delete(f"policies/{quote(broker.vhost, safe='')}/{quote(name, safe='')}")
         broker.holdings.policies.pop(name, None)
-
-
-# ---------------------------------------------------------------------------------------------------------- draining
-
-
-class Drains:
-    """How far each queue that was dropped from a spec has come. Forgotten at a restart, which only delays."""
-
-    def __init__(self) -> None:
-        self._empty: dict[tuple[Key, str], float] = {}  # since when it has been seen empty
-        self._closed: dict[tuple[Key, str], float] = {}  # since when nothing can be published into it
-
-    async def go_on(self, key: Key, source: WebhookSource, broker: Broker, queue: str, *, needed: bool) -> None:
-        """Bring a queue nearer to its end. `needed`: pods may still publish into it.
-
-        Once it is empty it is closed, then counted again, then deleted. What is confirmed into it between the last count and
-        the end would be lost otherwise.
-        """
-        ways = _ways_into(source, broker, queue)
-        front = next(way for way in ways if way.name == f"{_names(source).exchange} -> {_names(source).queue(queue)}")
-        if needed or not self._quiet(key, source, broker, queue):
-            await broker.declare(ways)  # if it was closed too early
-        elif not broker.holdings.lacks([front]):
-            await _close(broker, front)
-            self._closed[key, queue] = time.monotonic()
-        elif (broker.looked or 0.0) > self._closed.setdefault((key, queue), time.monotonic()) + LOOK_S:
-            await _remove(source, broker, queue)
-            self._empty.pop((key, queue))
-            self._closed.pop((key, queue))
-
-    def _quiet(self, key: Key, source: WebhookSource, broker: Broker, queue: str) -> bool:
-        """Whether it has been empty for longer than a retry can be under way."""
-        depth = broker.depths.get(_names(source).queue(queue))
-        if depth is None or depth.messages:
-            self._empty.pop((key, queue), None)
-            return False
-        since = self._empty.setdefault((key, queue), time.monotonic())
-        return time.monotonic() - since > _longest_delay_s(source) + 2 * LOOK_S
-
-
-def _longest_delay_s(source: WebhookSource) -> float:
-    retry = source.spec.retry
-    return max([*(retry.schedule or ()), retry.max_delay or 3600.0, retry.retry_after_max or 0.0])
-
-
-def _ways_into(source: WebhookSource, broker: Broker, queue: str) -> list[BrokerObject]:
-    wanted = replace(source_topology(source), queues=(queue,))
-    return [item for item in source_objects(broker.vhost, wanted) if item.kind == "binding"]
-
-
-async def _close(broker: Broker, front: BrokerObject) -> None:
-    """Let nothing be published by this way any more. Who tries is told that it is unroutable, and never that it is safe."""
-    for way in await broker.get(front.path):
-        await broker.delete(f"{front.path}/{quote(way['properties_key'], safe='')}")
-    broker.holdings.bindings = {b for b in broker.holdings.bindings if f"{b[0]} -> {b[1]}" != front.name}
-
-
-async def _remove(source: WebhookSource, broker: Broker, queue: str) -> None:
-    name = _names(source).queue(queue)
-    await broker.delete(f"queues/{quote(broker.vhost, safe='')}/{quote(name, safe='')}")
-    broker.holdings.queues.pop(name, None)
-    broker.holdings.bindings = {b for b in broker.holdings.bindings if b[1] != name}
