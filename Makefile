@@ -9,7 +9,7 @@ BENCH_PYTHON ?= /usr/bin/python3
 RUN_BENCH := UV_PYTHON=$(BENCH_PYTHON) UV_PROJECT_ENVIRONMENT=.forebay/bench-venv $(RUN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-cluster images demo test lint fmt crds golden reference bench bench-verify bench-operator faults clean
+.PHONY: help setup setup-bench setup-cluster images demo test cluster-test lint fmt crds golden reference bench bench-verify bench-operator faults clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ demo: setup ## Run the main job once, visibly: a burst, a failing destination, a
 
 test: setup-bench ## Run every test: pure, real brokers (RabbitMQ 3.10, 4.0, 4.3), real processes
 	@$(RUN) pytest --numprocesses=3 --dist=loadfile $(TESTS)
+
+cluster-test: setup-cluster ## Bring up a Kubernetes node in a box, and test what only a cluster can show
+	@$(RUN) pytest -m cluster tests/cluster
 
 lint: setup ## ruff, mypy --strict, import contracts, generated files in step
 	$(RUN) ruff check .

@@ -3,12 +3,15 @@
 The format is Docker's (https://github.com/moby/docker-image-spec), which containerd reads too. One layer, one image.
 """
 
+import fcntl
 import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +37,19 @@ class Image:
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
             "created": "1970-01-01T00:00:00Z",
         }
+
+
+def program(binary: Path, image: Image) -> Path:
+    """The archive of an image that is one static program, and nothing else; it lies beside the program."""
+    target = binary.with_name(f"{binary.name}.tar")
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            with tempfile.TemporaryDirectory(prefix="forebay-image-") as folder:
+                Path(folder).chmod(0o755)
+                shutil.copy(binary, Path(folder) / image.command[0].lstrip("/"))
+                pack(Path(folder), image, target)
+    return target
 
 
 def pack(root: Path, image: Image, target: Path) -> None:

@@ -283,6 +283,7 @@ RECIPES: dict[str, Recipe] = {
     "kubernetes": Kubernetes(commands=("kube-apiserver", "kube-controller-manager", "kubectl"), version="v1.34.4"),
     # What runs pods, for tests/cluster: apart, because few need it.
     "kubernetes-node": Kubernetes(commands=("kubelet", "kube-scheduler", "kube-proxy"), version="v1.34.4"),
+    "pause": GoCommand(package="pause"),  # what holds a pod's namespaces
     "coredns": GoModule(package="github.com/coredns/coredns", version="v1.12.4"),
     "prometheus-2": DebianPackage(package="prometheus"),
     "promtool-3": GoModule(
@@ -379,6 +380,7 @@ def _run(command: list[str], where: Path) -> str:
     process = subprocess.run(  # noqa: S603 - our own command lines
         command,
         cwd=where,
+        env={"CGO_ENABLED": "0", **os.environ},  # what Go builds runs in a pod with nothing else, too
         check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -72,7 +72,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-# Nodes are whatever a test says they are.
+# Without kubelets nodes are whatever a test says they are.
 _NEVER = ("node-lifecycle-controller", "taint-eviction-controller")
 
 
@@ -84,6 +84,8 @@ class ControlPlane:
     programs: Binaries = field(default_factory=binaries)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     port: int = field(default_factory=_free_port)
+    address: str = "127.0.0.1"  # where the API server listens, and tells pods to find it
+    scheduler: Path | None = None  # kube-scheduler, where there are nodes of flesh: kubelets that are asked directly
     without: tuple[str, ...] = ()  # controllers that do not run, by their names in `kube-controller-manager --help`
     audited_group: str = ""  # whose requests are written down in `audit_log`; none: nobody's
     _etcd_ports: tuple[int, int] = field(default_factory=lambda: (_free_port(), _free_port()))
@@ -92,7 +94,7 @@ class ControlPlane:
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.address}:{self.port}"
 
     @property
     def authority(self) -> Path:
@@ -110,6 +112,16 @@ class ControlPlane:
         return self.folder / "audit.log"
 
     @property
+    def kubelet_client(self) -> Path:
+        """The API server's certificate (.crt) for kubelets, its own authority, and its key (.key)."""
+        return self.folder / "kubelet-client"
+
+    @property
+    def _front_proxy(self) -> Path:
+        """The same for API servers behind this one."""
+        return self.folder / "front-proxy"
+
+    @property
     def network(self) -> Path:
         """The socket at which the API server asks for its way to pods and kubelets, by HTTP's CONNECT."""
         return self.folder / "network.sock"
@@ -117,24 +129,26 @@ class ControlPlane:
     def start(self) -> None:
         """Start all parts; return when the API server is ready."""
         self._lay_out()
-        self._run("etcd", self._etcd())
+        self.run("etcd", self._etcd())
         self.start_api_server()
         self._write_kubeconfig(self.kubeconfig, self.token)
-        self._run("controllers", self._controllers())
+        self.run("controllers", self._controllers())
+        if self.scheduler:
+            self.run("scheduler", [str(self.scheduler), f"--kubeconfig={self.kubeconfig}", "--leader-elect=false"])
 
     def start_api_server(self) -> None:
         """Start the API server (again), at the same address; return when it is ready."""
-        self._run("apiserver", self._apiserver())
+        self.run("apiserver", self._apiserver())
         self._await_ready()
 
     def kill_api_server(self) -> None:
         """SIGKILL, as a crash."""
         os.kill(self.pids["apiserver"], signal.SIGKILL)
-        self._end("apiserver")
+        self.end("apiserver")
 
     def stop(self) -> None:
-        for name in ("controllers", "apiserver", "etcd"):
-            self._end(name)
+        for name in ("scheduler", "controllers", "apiserver", "etcd"):
+            self.end(name)
 
     def kubeconfig_of(self, token: str, path: Path) -> Path:
         """Write a kubeconfig for somebody else, by his token."""
@@ -177,9 +191,8 @@ class ControlPlane:
         return [
             str(self.programs.apiserver),
             f"--etcd-servers=http://127.0.0.1:{self._etcd_ports[0]}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            "--endpoint-reconciler-type=none",
+            f"--bind-address={self.address}",
+            f"--advertise-address={self.address}",
             f"--secure-port={self.port}",
             f"--cert-dir={self.folder}/certs",
             f"--token-auth-file={self.folder}/tokens.csv",
@@ -190,10 +203,29 @@ class ControlPlane:
             "--service-cluster-ip-range=10.0.0.0/16",
             "--allow-privileged",
             "--profiling=false",
-            f"--egress-selector-config-file={self.folder}/network.json",
             # As on OpenShift: an owner that blocks deletion may be set by those alone who may set its finalizers.
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             *self._audit(),
+            *(self._to_kubelets() if self.scheduler else self._to_whom_tests_say()),
+        ]
+
+    def _to_whom_tests_say(self) -> list[str]:
+        return ["--endpoint-reconciler-type=none", f"--egress-selector-config-file={self.folder}/network.json"]
+
+    def _to_kubelets(self) -> list[str]:
+        """By address, since nobody resolves a node's name; and to API servers in pods, such as those of metrics."""
+        _certificate(self.kubelet_client, "/O=system:masters/CN=apiserver")
+        _certificate(self._front_proxy, "/CN=front-proxy")
+        return [
+            "--kubelet-preferred-address-types=InternalIP",
+            f"--kubelet-client-certificate={self.kubelet_client}.crt",
+            f"--kubelet-client-key={self.kubelet_client}.key",
+            f"--requestheader-client-ca-file={self._front_proxy}.crt",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={self._front_proxy}.crt",
+            f"--proxy-client-key-file={self._front_proxy}.key",
         ]
 
     def _audit(self) -> list[str]:
@@ -217,7 +249,9 @@ class ControlPlane:
             "--use-service-account-credentials",
             "--leader-elect=false",
             "--secure-port=0",
-            ",".join(("--controllers=*", *(f"-{name}" for name in (*_NEVER, *self.without)))),
+            ",".join(
+                ("--controllers=*", *(f"-{name}" for name in (*(() if self.scheduler else _NEVER), *self.without)))
+            ),
             "--horizontal-pod-autoscaler-sync-period=5s",
         ]
 
@@ -235,7 +269,7 @@ class ControlPlane:
             _openssl("genrsa", "-out", str(keys), "2048")
             _openssl("rsa", "-in", str(keys), "-pubout", "-out", str(keys.with_suffix(".pub")))
 
-    def _run(self, name: str, command: list[str]) -> None:
+    def run(self, name: str, command: list[str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             keeper = subprocess.Popen(  # noqa: S603 - our own command lines
                 [sys.executable, "-I", "-S", str(_KEEPER), str(_GRACE_S), *command],
@@ -249,7 +283,7 @@ class ControlPlane:
         self._running[name] = keeper
         self.pids[name] = int(keeper.stdout.readline() or 0)
 
-    def _end(self, name: str) -> None:
+    def end(self, name: str) -> None:
         keeper = self._running.pop(name, None)
         if keeper is None:
             return
@@ -289,6 +323,13 @@ class ControlPlane:
             "current-context": "forebay",
         }
         path.write_text(json.dumps(config))
+
+
+def _certificate(path: Path, subject: str) -> None:
+    """A client's, that is its own authority: PATH.crt and PATH.key."""
+    files = ("-keyout", f"{path}.key", "-out", f"{path}.crt")
+    purpose = ("-addext", "extendedKeyUsage=clientAuth")
+    _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "365", "-subj", subject, *purpose, *files)
 
 
 def _openssl(*arguments: str) -> None:

@@ -23,12 +23,13 @@ _FLAKY_SHARE = 0.05  # of the answers are 503 while it is flaky
 
 
 class Destination:
-    """An HTTP server on 127.0.0.1. `mood` may be changed at any time."""
+    """An HTTP server. `mood` may be changed at any time."""
 
-    def __init__(self, ledger: Ledger, port: int, random: Random) -> None:
+    def __init__(self, ledger: Ledger, port: int, random: Random, host: str = "127.0.0.1") -> None:
         self.mood: Mood = "ok"
         self.slow_s = 1.0
         self._ledger = ledger
+        self._host = host
         self._port = port
         self._random = random
         self._server: asyncio.Server | None = None
@@ -40,7 +41,7 @@ class Destination:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/webhooks"
+        return f"http://{self._host}:{self._port}/webhooks"
 
     @contextmanager
     def being(self, mood: Mood) -> Iterator[None]:
@@ -54,7 +55,7 @@ class Destination:
     async def open(self) -> None:
         """Listen; does nothing if it does already."""
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+            self._server = await asyncio.start_server(self._serve, self._host, self._port)
 
     async def close(self) -> None:
         """Be down: nobody listens, and every connection is reset."""

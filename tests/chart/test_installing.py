@@ -14,7 +14,7 @@ from tests.support.apiserver import Api, session
 from tests.support.brokers import VirtualHost
 from tests.support.helm import CHART, TREE, Helm
 from tests.support.node import LocalNode, SourcePods, local_node
-from tests.support.shell import Shell, blocks
+from tests.support.shell import Shell, blocks, told
 from tests.support.waiting import eventually, so
 
 pytestmark = pytest.mark.timeout(300)
@@ -82,14 +82,14 @@ async def test_the_commands_of_docs_install_and_docs_upgrade_do_as_they_say(
     async with session(cluster) as opened, AsyncExitStack() as stack:
         place = Api(opened, cluster.url, "default")
         await stack.enter_async_context(local_node(place, SourcePods(place, tmp_path / "node")))
-        shell = Shell(cluster, binary, tmp_path, given)
+        shell = Shell(cluster.programs.kubectl, cluster.kubeconfig, binary, tmp_path, given)
         said = await asyncio.to_thread(shell.run, "\n".join(commands))
         for further in blocks(TREE / "docs" / "upgrade.md"):
             await asyncio.to_thread(shell.run, "\n".join(further))
     for operator in chart_node.of("operator"):
         assert "may not" not in operator.launch.log.read_text(), "the chart's rules are too few"
-    shown, told = said.splitlines()[-2:], _told(TREE / "docs" / "install.md")
-    assert [line.split()[:-1] for line in shown] == [line.split()[:-1] for line in told]  # but for the age
+    shown, promised = said.splitlines()[-2:], told(TREE / "docs" / "install.md")
+    assert [line.split()[:-1] for line in shown] == [line.split()[:-1] for line in promised]  # but for the age
 
 
 async def _says(cluster: ControlPlane, reason: str) -> None:
@@ -103,11 +103,6 @@ async def _says(cluster: ControlPlane, reason: str) -> None:
         await eventually(holds, within_s=20, every_s=0.5)
     except TimeoutError:
         raise AssertionError(f"the source never said {reason}, but {said[0]}") from None
-
-
-def _told(page: Path) -> list[str]:
-    """What the page says that its first commands print at last."""
-    return page.read_text("utf-8").split("```console\n")[1].split("```")[0].splitlines()
 
 
 def _with_a_new_field(folder: Path) -> Path:

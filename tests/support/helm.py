@@ -25,14 +25,14 @@ class Helm:
     """One Helm binary, with folders of its own."""
 
     def __init__(self, binary: Path, home: Path, kubeconfig: Path | None = None) -> None:
-        self._binary = binary
+        self.binary = binary
         folders = {f"HELM_{name}_HOME": str(home / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
         self._environment = {**os.environ, **folders, "KUBECONFIG": str(kubeconfig or os.devnull)}
 
     def run(self, *arguments: str, stdin: str = "") -> str:
         """What a Helm command prints. Raises HelmError."""
         process = subprocess.run(
-            [self._binary, *arguments], env=self._environment, input=stdin, capture_output=True, text=True, check=False
+            [self.binary, *arguments], env=self._environment, input=stdin, capture_output=True, text=True, check=False
         )
         if process.returncode:
             raise HelmError(process.stderr + process.stdout)

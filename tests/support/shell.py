@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.control_plane import ControlPlane
-
 TREE = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -18,11 +16,17 @@ def blocks(page: Path) -> list[list[str]]:
     return [block.splitlines() for block in _BLOCK.findall(page.read_text("utf-8"))]
 
 
+def told(page: Path) -> list[str]:
+    """What a page says that its first commands print at last, line by line."""
+    return page.read_text("utf-8").split("```console\n")[1].split("```")[0].splitlines()
+
+
 @dataclass(frozen=True, slots=True)
 class Shell:
     """A shell in this repository with kubectl, Helm and a kubeconfig."""
 
-    cluster: ControlPlane
+    kubectl: Path
+    kubeconfig: Path
     helm: Path
     home: Path
     variables: Mapping[str, str]
@@ -31,13 +35,13 @@ class Shell:
         """What the commands print. Raises AssertionError with all of it at the first that fails."""
         programs = self.home / "bin"
         programs.mkdir(exist_ok=True)
-        for name, path in (("kubectl", self.cluster.programs.kubectl), ("helm", self.helm)):
+        for name, path in (("kubectl", self.kubectl), ("helm", self.helm)):
             (programs / name).unlink(missing_ok=True)
             (programs / name).symlink_to(path)
         environment = {
             "PATH": f"{programs}:{os.environ['PATH']}",
             "HOME": str(self.home),
-            "KUBECONFIG": str(self.cluster.kubeconfig),
+            "KUBECONFIG": str(self.kubeconfig),
             **self.variables,
         }
         done = subprocess.run(
