@@ -191,9 +191,9 @@ async def test_a_dead_letter_has_its_reason_and_every_attempt(everywhere: Place)
         dead = decode(message.message_id, message.content_type, message.headers, message.body)
         assert dead.dead is not None
         assert (dead.dead.reason, dead.dead.detail) == ("permanent-status", "HTTP 404: nope")
-        assert [(attempt.status, attempt.error) for attempt in dead.attempts] == [
-            (503, "HTTP 503"),
-            (404, "HTTP 404: nope"),
+        assert [(attempt.status, attempt.error, attempt.answer) for attempt in dead.attempts] == [
+            (503, "HTTP 503", ""),
+            (404, "HTTP 404: nope", "nope"),
         ]
         assert "x-death" not in message.headers
         assert (dead.body, dead.header_block) == (envelope().body, envelope().header_block)

@@ -58,6 +58,20 @@ def test_a_letter_of_the_broker_says_so_too_and_a_stay_in_a_delay_tier_is_no_dea
     assert "no worker lived" in dead.detail
 
 
+def test_what_the_destination_answered_stands_below_the_attempt_unless_its_line_says_it_all() -> None:
+    attempts = [
+        Attempt(at=DIED, ms=1, error="HTTP 500: no order", status=500, answer="no\norder"),
+        Attempt(at=DIED, ms=1, error="HTTP 500: <h1>Oh", status=500, answer="<h1>Oh\n  dear</h1>"),
+    ]
+    worn = envelope()
+    for attempt in attempts:
+        worn = worn.failed(attempt)
+    dead = letter(worn.buried("exhausted", "why", DIED))
+    lines = dict(sections(dead))["attempts (2)"]
+    assert [line[5:] for line in lines if line.startswith("     |")] == ["| <h1>Oh", "|   dear</h1>"]
+    assert [attempt["answer"] for attempt in full(dead)["attempts"]] == ["no\norder", "<h1>Oh\n  dear</h1>"]
+
+
 def test_a_replayed_letter_is_as_it_came_in_but_for_where_it_comes_from() -> None:
     message = letter(BURIED, **{"x-death": [death()]}).revived()
     again = decode(message.message_id, message.content_type, message.headers, message.body)

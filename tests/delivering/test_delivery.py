@@ -1,5 +1,6 @@
 """One attempt over a real socket: every answer and every silence becomes an Outcome."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.errors import SpecError
-from forebay.settings import Destination
+from forebay.settings import Auth, Destination, Runtime
 from forebay_worker.deliver import HttpDelivery, retry_after
 from forebay_worker.outcome import Buried, Delivered, Outcome, Refused, Unreachable
-from tests.support.destination import Answer, destination, in_turn, is_silent, says
+from tests.support.destination import Answer, Request, destination, in_turn, is_silent, says
 from tests.support.envelopes import envelope
 
 NOW = 1_790_000_000.0
@@ -27,7 +28,9 @@ def nothing(file: str) -> bytes:
 async def delivering(answer: Answer, **changes: Any) -> AsyncIterator[HttpDelivery]:
     async with destination(answer) as server:
         settings = {"url": f"http://127.0.0.1:{server.port}/hook", "allow_loopback": True, "timeout_s": 2.0, **changes}
-        deliver = HttpDelivery(Destination(**settings), root=Path("/nowhere"), read=nothing)
+        root = settings.pop("root", None)
+        read = Runtime(root=root).read_secret if root else nothing
+        deliver = HttpDelivery(Destination(**settings), root=root or Path("/nowhere"), read=read)
         yield deliver
         await deliver.close()
 
@@ -45,12 +48,19 @@ async def test_any_2xx_is_a_delivery(status: int) -> None:
 async def test_a_refusal_says_what_the_destination_said() -> None:
     body = b'{\n  "error":\t"no\x00 order\xff"\n}'
     answer = b"HTTP/1.1 422 X\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-    assert await outcome(answer) == Refused(422, 'HTTP 422: { "error": "no order\ufffd" }')
+    said = '{\n  "error":\t"no  order\ufffd"\n}'
+    assert await outcome(answer) == Refused(422, 'HTTP 422: { "error": "no order\ufffd" }', answer=said)
 
 
 async def test_a_long_refusal_is_cut_and_a_compressed_one_left_out() -> None:
     long = await outcome(b"HTTP/1.1 500 X\r\nContent-Length: 3000\r\n\r\n" + b"x" * 3000)
-    assert long == Refused(500, "HTTP 500: " + "x" * 200)
+    assert long == Refused(500, "HTTP 500: " + "x" * 200, answer="x" * 2048)
+    split = "é".encode() * 1024 + b"x"
+    cut = await outcome(b"HTTP/1.1 500 X\r\nContent-Length: 2050\r\n\r\ny" + split)
+    assert isinstance(cut, Refused)
+    assert cut.answer == "y" + "é" * 1023
+    image = b"HTTP/1.1 500 X\r\nContent-Length: 12\r\n\r\n\x89PNG\r\n\x1a\n\0\0\0\r"
+    assert await outcome(image) == Refused(500, "HTTP 500")
     gzip = b"HTTP/1.1 500 X\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"
     assert await outcome(gzip) == Refused(500, "HTTP 500")
 
@@ -63,6 +73,40 @@ async def test_a_redirect_is_not_followed() -> None:
 async def test_retry_after_is_told() -> None:
     answer = b"HTTP/1.1 429 X\r\nRetry-After: 17\r\nContent-Length: 0\r\n\r\n"
     assert await outcome(answer) == Refused(429, "HTTP 429", retry_after=17)
+
+
+async def test_what_the_destination_sets_as_cookies_is_not_kept() -> None:
+    answer = b"HTTP/1.1 500 X\r\nSet-Cookie: session=s3cret\r\nContent-Length: 2\r\n\r\nno"
+    assert await outcome(answer) == Refused(500, "HTTP 500: no", answer="no")
+
+
+@pytest.mark.parametrize(
+    ("value", "abort"), [(b"abort-message", True), (b" Abort-Message ", True), (b"disable", False), (b"", False)]
+)
+async def test_a_destination_can_ask_for_no_further_attempt(value: bytes, abort: bool) -> None:
+    answer = b"HTTP/1.1 503 X\r\nWebhook-Delivery: %s\r\nContent-Length: 0\r\n\r\n" % value
+    assert await outcome(answer) == Refused(503, "HTTP 503", abort=abort)
+
+
+async def echoes(request: Request, writer: asyncio.StreamWriter) -> None:
+    said = request.head
+    writer.write(b"HTTP/1.1 400 X\r\nContent-Length: %d\r\n\r\n" % len(said) + said)
+
+
+@pytest.mark.parametrize(
+    ("auth", "line"),
+    [
+        (Auth(kind="Bearer", file="token"), "Authorization: Bearer [credential]"),
+        (Auth(kind="Basic", username="me", file="token"), "Authorization: Basic [credential]"),
+        (Auth(kind="APIKey", file="token"), "X-API-Key: [credential]"),
+    ],
+)
+async def test_a_credential_that_is_answered_back_is_not_kept(auth: Auth, line: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret word")
+    found = await outcome(echoes, auth=auth, root=tmp_path)
+    assert isinstance(found, Refused)
+    assert line in found.answer.splitlines()
+    assert "s3cret" not in str(found)
 
 
 async def test_a_timeout_is_an_outcome() -> None:
@@ -86,8 +130,6 @@ async def test_a_head_request_is_answered_without_a_body() -> None:
 
 
 async def test_a_rotated_credential_is_read_again_when_the_destination_refuses_the_old_one(tmp_path: Path) -> None:
-    from forebay.settings import Auth, Runtime
-
     (tmp_path / "token").write_text("old\n")
     answer = in_turn(says(b"HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n"), says(b"HTTP/1.1 204 X\r\n\r\n"))
     async with destination(answer) as server:

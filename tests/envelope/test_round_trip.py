@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from forebay.amqp.publisher import Publisher
 from forebay.envelope import (
+    ANSWER_LENGTH,
+    ATTEMPTS_BYTES,
     ATTEMPTS_KEPT,
     ERROR_LENGTH,
     GROWTH,
@@ -29,7 +31,14 @@ HEADER_BYTES = st.binary(max_size=60).map(lambda value: value.replace(b"\r", b" 
 NAMES = st.from_regex(rb"[A-Za-z0-9-]{1,20}", fullmatch=True)
 HEADERS = st.lists(st.tuples(NAMES, HEADER_BYTES), max_size=8)
 ATTEMPTS = st.lists(
-    st.builds(Attempt, at=COUNTS, ms=COUNTS, error=st.text(max_size=ERROR_LENGTH), status=st.none() | COUNTS),
+    st.builds(
+        Attempt,
+        at=COUNTS,
+        ms=COUNTS,
+        error=st.text(max_size=ERROR_LENGTH),
+        status=st.none() | COUNTS,
+        answer=st.text(max_size=100),
+    ),
     max_size=ATTEMPTS_KEPT,
 ).map(tuple)
 ENVELOPES = st.builds(
@@ -177,13 +186,30 @@ def test_the_details_of_a_dead_letter_are_cut() -> None:
 
 
 @pytest.mark.parametrize("character", ["x", "\0", "é", "\U0001f600", '"'])
-def test_a_webhook_never_grows_by_more_than_is_kept_free_for_it(character: str) -> None:
+@pytest.mark.parametrize("answers", [0, 10, ANSWER_LENGTH])
+def test_a_webhook_never_grows_by_more_than_is_kept_free_for_it(character: str, answers: int) -> None:
     worn = fresh = envelope()
     for _ in range(ATTEMPTS_KEPT + 1):
-        worn = worn.failed(Attempt(at=2**53, ms=2**53, error=character * ERROR_LENGTH, status=599))
+        error, answer = character * ERROR_LENGTH, character * answers
+        worn = worn.failed(Attempt(at=2**53, ms=2**53, error=error, status=599, answer=answer))
     last = worn.buried("permanent-status", character * ERROR_LENGTH, 2**53)
     last = dataclasses.replace(last, replayed_from=last.revived().replayed_from)
     assert len(on_the_wire(encode(last))) - len(on_the_wire(encode(fresh))) <= GROWTH
+
+
+def test_the_last_answers_are_kept_as_far_as_there_is_room() -> None:
+    worn = envelope()
+    for number in range(ATTEMPTS_KEPT):
+        worn = worn.failed(Attempt(at=number, ms=1, error="HTTP 500", status=500, answer="x" * ANSWER_LENGTH))
+    kept = [attempt.at for attempt in worn.attempts if attempt.answer]
+    assert kept == list(range(ATTEMPTS_KEPT - len(kept), ATTEMPTS_KEPT))
+    assert len(kept) == 7
+    assert len(encode(worn).headers["forebay-attempts"]) < ATTEMPTS_BYTES + 100 * ATTEMPTS_KEPT
+
+
+def test_an_attempt_without_an_answer_is_written_as_it_always_was() -> None:
+    text = encode(envelope().failed(Attempt(at=1, ms=2, error="no"))).headers["forebay-attempts"]
+    assert text == '[{"at":1,"ms":2,"error":"no","status":null}]'
 
 
 def on_the_wire(message: AmqpMessage) -> bytes:

@@ -47,6 +47,13 @@ def test_a_destination_that_answers_410_is_never_tried_again() -> None:
     assert decide(Refused(410, "HTTP 410"), attempt=1, age=0, policy=policy, jitter=1) == DeadLetter("gone", "HTTP 410")
 
 
+def test_a_destination_that_asks_for_no_further_attempt_gets_none() -> None:
+    refused = Refused(503, "HTTP 503", retry_after=5, abort=True)
+    assert decided(refused) == DeadLetter("aborted", "HTTP 503")
+    assert decided(replace(refused, status=410)) == DeadLetter("gone", "HTTP 503")
+    assert decided(replace(refused, status=404)) == DeadLetter("permanent-status", "HTTP 503")
+
+
 def test_a_handler_that_raised_is_tried_again() -> None:
     assert decided(Failed("ValueError: no")) == RetryIn(5)
 

@@ -15,8 +15,10 @@ APP_ID = "forebay"
 
 # How many attempts a message remembers in full; older ones are only counted. Bounds the header's size.
 ATTEMPTS_KEPT = 20
-# Characters of an error text that travel with the message.
-ERROR_LENGTH = 300
+# Characters of an error text, and of the answer behind it, that travel with the message.
+ERROR_LENGTH, ANSWER_LENGTH = 300, 2048
+# Bytes of all attempts together beyond which the oldest answers are left out; error texts alone may be more.
+ATTEMPTS_BYTES = 16 * 1024
 # Bytes at most by which retries, dead-lettering and replays make a message's headers grow. All headers must fit into one
 # frame of AMQP, so whoever takes a webhook in leaves so much room: what was accepted can always be retried and buried.
 GROWTH = 40 * 1024
@@ -39,13 +41,14 @@ class Attempt:
     ms: int  # how long it took
     error: str  # what went wrong, for a person; at most ERROR_LENGTH characters
     status: int | None = None  # the destination's HTTP status, None if there was no answer
+    answer: str = ""  # the beginning of the answer's body; at most ANSWER_LENGTH characters, "" where none is kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """Why and when a webhook was given up."""
 
-    reason: str  # a stable, bounded word: exhausted, expired, permanent-status, gone, handler, undecodable …
+    reason: str  # a stable, bounded word: exhausted, expired, permanent-status, gone, aborted, handler …
     detail: str  # the sentence for a person
     at: int  # ms since 1970
 
@@ -90,7 +93,7 @@ class Envelope:
         return replace(
             self,
             attempts_made=self.attempts_made + 1,
-            attempts=(*self.attempts, attempt)[-ATTEMPTS_KEPT:],
+            attempts=_fitting((*self.attempts, attempt)[-ATTEMPTS_KEPT:]),
             first_failed_at=attempt.at if self.first_failed_at is None else self.first_failed_at,
         )
 
@@ -248,7 +251,31 @@ def _dump_attempts(attempts: tuple[Attempt, ...]) -> str:
     if not attempts:
         return ""
     # As UTF-8: escapes would make a text in another script than Latin several times as long.
-    return json.dumps([asdict(attempt) for attempt in attempts], separators=(",", ":"), ensure_ascii=False)
+    return json.dumps([_plain(attempt) for attempt in attempts], separators=(",", ":"), ensure_ascii=False)
+
+
+def _plain(attempt: Attempt) -> dict[str, Any]:
+    said = asdict(attempt)
+    if not attempt.answer:
+        del said["answer"]
+    return said
+
+
+def _fitting(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """The attempts without the oldest answers, as far as they are too much together: the last ones say most."""
+    if not any(attempt.answer for attempt in attempts):
+        return attempts
+    left = ATTEMPTS_BYTES - sum(_written(attempt.error) for attempt in attempts)
+    kept: list[Attempt] = []
+    for attempt in reversed(attempts):
+        left -= _written(attempt.answer)
+        kept.append(attempt if left >= 0 else replace(attempt, answer=""))
+    return tuple(reversed(kept))
+
+
+def _written(text: str) -> int:
+    """The bytes of a text in the message."""
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _load_attempts(text: str | None) -> tuple[Attempt, ...]:
@@ -256,7 +283,7 @@ def _load_attempts(text: str | None) -> tuple[Attempt, ...]:
         return ()
     try:
         return tuple(_attempt(item) for item in json.loads(text))[-ATTEMPTS_KEPT:]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UndecodableError(f"header forebay-attempts can not be read: {type(error).__name__}") from error
 
 
@@ -267,6 +294,7 @@ def _attempt(item: Any) -> Attempt:
         ms=_count(item["ms"]),
         error=str(item["error"])[:ERROR_LENGTH],
         status=None if status is None else _count(status),
+        answer=str(item.get("answer", ""))[:ANSWER_LENGTH],
     )
 
 

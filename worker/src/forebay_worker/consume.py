@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from forebay.envelope import ERROR_LENGTH, Attempt, Envelope, UndecodableError, decode
+from forebay.envelope import ANSWER_LENGTH, ERROR_LENGTH, Attempt, Envelope, UndecodableError, decode
 from forebay_worker.outcome import Delivered, Dropped, Failed, Outcome, Refused
 from forebay_worker.retry import Ack, Decision, Policy, decide
 from forebay_worker.settle import Message, Settler
@@ -146,6 +146,7 @@ def attempt_of(outcome: Outcome, began: float, ended: float) -> Attempt:
         ms=max(0, int((ended - began) * 1000)),
         error=error_of(outcome)[:ERROR_LENGTH],
         status=outcome.status if isinstance(outcome, Refused) else None,
+        answer=outcome.answer[:ANSWER_LENGTH] if isinstance(outcome, Refused) else "",
     )
 
 

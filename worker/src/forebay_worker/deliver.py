@@ -1,5 +1,6 @@
 """One HTTP attempt: an envelope goes in, an Outcome comes out. Never raises for an answer, a timeout or no answer."""
 
+import codecs
 import re
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from forebay_worker.tls import Files, Tls
 
 # Characters of a refusal's body that go into the attempt's error text.
 _TEXT_SHOWN = 200
+# How a destination says that it wants no further attempt, as Svix reads it: https://docs.svix.com/receiving/delivery-control
+_CONTROL, _ABORT = "Webhook-Delivery", "abort-message"
 _SECONDS = re.compile(r"[0-9]{1,12}")
 
 
@@ -46,6 +49,7 @@ class HttpDelivery:
             return Delivered(answer.status)
         if answer.status in (401, 403):
             self._writer.renew()  # the credential may have been rotated a moment ago
+        answer.text = self._writer.without_credential(answer.text)
         return refused(answer, time.time())
 
     def stuck(self) -> str | None:
@@ -58,11 +62,14 @@ class HttpDelivery:
 
 def refused(answer: Answer, now: float) -> Refused:
     """The outcome of an answer that is no 2xx."""
-    text = "" if "Content-Encoding" in answer.headers else _shown(answer.text)
+    text = "" if "Content-Encoding" in answer.headers else readable(answer.text)
+    line = " ".join(text.split())[:_TEXT_SHOWN]
     return Refused(
         answer.status,
-        f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}",
+        f"HTTP {answer.status}: {line}" if line else f"HTTP {answer.status}",
         retry_after(answer.headers.get("Retry-After"), now),
+        answer=text,
+        abort=answer.headers.get(_CONTROL, "").strip().lower() == _ABORT,
     )
 
 
@@ -96,6 +103,10 @@ def _refusal(destination: Destination) -> Callable[[str], str | None]:
     )
 
 
-def _shown(body: bytes) -> str:
-    text = body[: 4 * _TEXT_SHOWN].decode("utf-8", "replace")
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:_TEXT_SHOWN]
+def readable(body: bytes) -> str:
+    """The beginning of a body as text that harms no screen; "" for one that is no text."""
+    if b"\0" in body[:16]:  # no text begins so; one that merely holds a stray byte is worth reading
+        return ""
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(body)  # leaves out a character that was cut
+    lines = text.replace("\r\n", "\n")
+    return "".join(char if char.isprintable() or char in "\n\t" else " " for char in lines).strip()

@@ -18,6 +18,8 @@ class Refused:
     status: int
     error: str
     retry_after: float | None = None  # seconds from the answer on, as the destination asks for; not capped yet
+    answer: str = ""  # the beginning of its body, for a person
+    abort: bool = False  # the destination wants no further attempt of this webhook
 
 
 @dataclass(frozen=True, slots=True)

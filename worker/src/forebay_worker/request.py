@@ -136,6 +136,11 @@ class RequestWriter:
         """Read the credential again before the next request: the destination does not like the present one."""
         self._auth.forget()
 
+    def without_credential(self, text: bytes) -> bytes:
+        """An answer's text without the credential, for a destination that repeats what it was sent."""
+        secret = self._auth.secret
+        return text.replace(secret, b"[credential]") if secret else text
+
     def _signed(self, signer: Signer, envelope: Envelope) -> bytes:
         # What is signed is what stands in the header: an id that no header can carry has none.
         if not (envelope.id.isascii() and envelope.id.isprintable()):
@@ -206,6 +211,7 @@ class _Credential:
         self._read = read
         self._value = b""
         self._read_at = 0.0
+        self.secret = b""  # what of the line nobody may read
         self.names: set[str] = set()
         if auth.kind != "None":
             name = auth.header if auth.kind == "APIKey" else "Authorization"
@@ -226,10 +232,12 @@ class _Credential:
         self._read_at = 0.0
 
     def _refresh(self) -> None:
-        value = self._encoded().decode("latin-1")
+        encoded = self._encoded()
+        value = encoded.decode("latin-1")
         if _VALUE.fullmatch(value) is None:
             raise SpecError(f"{self._auth.file} holds characters that no header can carry (a line break, perhaps)")
-        self._value = self._name + b": " + value.encode("latin-1") + b"\r\n"
+        self._value = self._name + b": " + encoded + b"\r\n"
+        self.secret = encoded.removeprefix(b"Bearer ").removeprefix(b"Basic ")
         self._read_at = time.monotonic()
 
     def _encoded(self) -> bytes:

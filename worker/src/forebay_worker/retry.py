@@ -14,10 +14,11 @@ EXHAUSTED = "exhausted"  # no success within the attempts the policy grants
 EXPIRED = "expired"  # the next attempt would come later than the policy's age
 PERMANENT_STATUS = "permanent-status"  # the destination gave an answer that is never tried again
 GONE = "gone"  # the destination answered 410: it wants no more of these
+ABORTED = "aborted"  # the destination answered that it wants no further attempt
 HANDLER = "handler"  # the handler said so
 UNDECODABLE = "undecodable"  # the message is no envelope
 UNDELIVERABLE = "undeliverable"  # the envelope can not be made into a request
-REASONS = (EXHAUSTED, EXPIRED, PERMANENT_STATUS, GONE, HANDLER, UNDECODABLE, UNDELIVERABLE)
+REASONS = (EXHAUSTED, EXPIRED, PERMANENT_STATUS, GONE, ABORTED, HANDLER, UNDECODABLE, UNDELIVERABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,8 @@ def decide(outcome: Outcome, *, attempt: int, age: float, policy: Policy, jitter
             return Ack()
         case Buried(reason, error):
             return DeadLetter(reason, error)
-        case Refused(status, error) if status == 410 or not policy.statuses.retried(status):
-            return DeadLetter(GONE if status == 410 else PERMANENT_STATUS, error)
+        case Refused(error=error) if final := _final(outcome, policy.statuses):
+            return DeadLetter(final, error)
         case Refused(_, error, retry_after):
             # What the destination asks for is a floor: "Retry-After: 0" does not spend all attempts within seconds.
             floor = min(retry_after or 0.0, policy.retry_after_max)
@@ -132,6 +133,15 @@ def decide(outcome: Outcome, *, attempt: int, age: float, policy: Policy, jitter
             return _again(outcome.error, attempt, age, policy, policy.delay(attempt, jitter))
         case _:
             assert_never(outcome)
+
+
+def _final(refused: Refused, statuses: Statuses) -> str | None:
+    """Why the destination is not asked again, None if it may be."""
+    if refused.status == 410:
+        return GONE
+    if not statuses.retried(refused.status):
+        return PERMANENT_STATUS
+    return ABORTED if refused.abort else None
 
 
 def _again(error: str, attempt: int, age: float, policy: Policy, delay: float) -> Decision:

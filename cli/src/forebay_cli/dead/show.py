@@ -56,11 +56,19 @@ def full(letter: Letter) -> dict[str, Any]:
         "target": envelope.target,
         "client": envelope.client,
         "headers": [list(pair) for pair in envelope.headers],
-        "attempts": [
-            {"at": stamp(attempt.at), "ms": attempt.ms, "status": attempt.status, "error": attempt.error}
-            for attempt in envelope.attempts
-        ],
+        "attempts": [told(attempt) for attempt in envelope.attempts],
         **body,
+    }
+
+
+def told(attempt: Attempt) -> dict[str, Any]:
+    """An attempt in JSON."""
+    return {
+        "at": stamp(attempt.at),
+        "ms": attempt.ms,
+        "status": attempt.status,
+        "error": attempt.error,
+        "answer": attempt.answer or None,
     }
 
 
@@ -94,7 +102,9 @@ def _attempts(letter: Letter) -> Iterator[str]:
     kept, made = letter.envelope.attempts, letter.envelope.attempts_made
     if made > len(kept):
         yield f"the first {made - len(kept)} are not remembered one by one"
-    yield from (_attempt(number, attempt) for number, attempt in enumerate(kept, made - len(kept) + 1))
+    for number, attempt in enumerate(kept, made - len(kept) + 1):
+        yield _attempt(number, attempt)
+        yield from _answer(attempt)
     if not made:
         yield "none that ended"
 
@@ -102,6 +112,12 @@ def _attempts(letter: Letter) -> Iterator[str]:
 def _attempt(number: int, attempt: Attempt) -> str:
     status = "no answer" if attempt.status is None else f"status {attempt.status}"
     return f"{number:>3}. {stamp(attempt.at)}  {attempt.ms:>6,} ms  {status}  {attempt.error}"
+
+
+def _answer(attempt: Attempt) -> Iterator[str]:
+    """What the destination answered, where the line of the attempt does not say it all."""
+    if not attempt.error.endswith(" ".join(attempt.answer.split())):
+        yield from (f"     | {line}" for line in attempt.answer.splitlines())
 
 
 def body_lines(body: bytes) -> list[str]:
