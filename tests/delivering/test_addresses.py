@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forebay_worker.addresses import refusal
+from forebay.addresses import refusal
 
 
 def allowed(address: str, *, private: bool = False, loopback: bool = False) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from forebay.addresses import refusal
 from forebay_worker import dial
-from forebay_worker.addresses import refusal
 from forebay_worker.dial import Dialer, NoAnswer, Origin
 from forebay_worker.http_client import HttpClient
 from tests.support.destination import destination, says

@@ -34,6 +34,8 @@ SQUARE = {
     "spec__ingest__verification__provider": "Square",
     "spec__ingest__publicUrl": "https://a.example.com/a",
 }
+JWT = {"keysUrl": "https://a.example.com/keys", "issuer": "a", "audience": "b", "claims": []}
+TOKENS = {"spec__ingest__verification": {"provider": "JWT", "jwt": JWT}}
 HANDLER = {"handler": {"image": "i", "target": "a:b"}}
 ROUTE = {"spec__ingest__expose__httpRoute__parentRefs": [{"name": "gateway"}]}
 INGRESS = {"spec__ingest__expose__ingress": {"host": "a.example.com"}}
@@ -65,6 +67,11 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.verification.tolerance": ({"spec__ingest__verification__provider": "Stripe"}, "1m"),
     "spec.ingest.handshake.mode": ({}, "Queue"),
     "spec.ingest.handshake.verifyTokenSecretRef": (META, {"name": "other", "key": "k"}),
+    "spec.ingest.handshake.confirm": ({"spec__ingest__verification__provider": "SNS"}, True),
+    "spec.ingest.verification.jwt.audience": (TOKENS, "c"),
+    "spec.ingest.verification.jwt.issuer": (TOKENS, "c"),
+    "spec.ingest.verification.jwt.keysUrl": (TOKENS, "https://b.example.com/keys"),
+    "spec.ingest.verification.jwt.claims": (TOKENS, [{"name": "sub", "value": "c"}]),
     "spec.ingest.publicUrl": (SQUARE, "https://b.example.com/b"),
     "spec.ingest.verification.header": ({"spec__ingest__verification__provider": "ApiKey"}, "X-Other"),
     "spec.ingest.response.headers": ({}, [{"name": "X-A", "value": "b"}]),

@@ -24,12 +24,15 @@ def authority(folder: Path, name: str = "ca") -> Pair:
     return pair
 
 
-def issued(ca: Pair, folder: Path, name: str, *, passphrase: str = "") -> Pair:
-    """A certificate of the CA for the machine itself, with this common name."""
+HERE = "DNS:localhost,IP:127.0.0.1"
+
+
+def issued(ca: Pair, folder: Path, name: str, *, passphrase: str = "", names: str = HERE) -> Pair:
+    """A certificate of the CA, for the machine itself if nothing else is said, with this common name."""
     pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
     locked = ("-passout", f"pass:{passphrase}") if passphrase else ("-nodes",)
     request = folder / f"{name}.csr"
-    _openssl("req", *_KEY, *locked, "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    _openssl("req", *_KEY, *locked, "-subj", f"/CN={name}", "-addext", f"subjectAltName={names}",
              "-keyout", pair.key, "-out", request)  # fmt: skip
     _openssl("x509", "-req", "-in", request, "-CA", ca.certificate, "-CAkey", ca.key, "-days", "2", "-copy_extensions",
              "copy", "-out", pair.certificate)  # fmt: skip

@@ -158,7 +158,10 @@ STATUSES = {"Discord": 204}
 
 
 def test_every_provider_with_a_handshake_is_here() -> None:
-    assert {name for name, known in presets().items() if known.handshakes} == {name.partition(" ")[0] for name in ASKED}
+    # Those that need a published key are in tests/receiving/test_published_keys.py.
+    assert {name for name, known in presets().items() if known.handshakes and not known.scheme.algorithm.fetched} == {
+        name.partition(" ")[0] for name in ASKED
+    }
 
 
 @pytest.mark.parametrize("name", ASKED)

@@ -204,6 +204,8 @@ SPELLED: dict[str, Callable[[bytes], bytes]] = {
 PROOFS = {
     "Adyen", "ApiKey", "BasicAuth", "Bearer", "CloudEvents", "EventGrid", "GitLabToken", "Mailgun", "MicrosoftGraph", "Monday", "Okta",
 }  # fmt: skip
+# Whose keys are published: tests/verifying/test_published_keys.py.
+FETCHED = {"SNS", "PayPal", "JWT", "GooglePubSub", "EventGridEntra"}
 TIMED = sorted(
     {
         "Box": 600,
@@ -234,7 +236,9 @@ def answer(name: str, headers: RawHeaders, body: bytes = BODY, now: float = NOW)
 
 
 def test_every_provider_is_here_but_those_with_tests_of_their_own() -> None:
-    assert set(presets()) - set(HOW) == {"HMAC", "None", "StandardWebhooks", "Twilio", *PROOFS}
+    assert set(presets()) - set(HOW) == {
+        "HMAC", "None", "StandardWebhooks", "Twilio", *PROOFS, *FETCHED,
+    }  # fmt: skip
 
 
 @every_provider
@@ -295,6 +299,8 @@ def test_only_these_sign_a_time() -> None:
         "StandardWebhooks",
         "Mailgun",
         "Monday",
+        "SNS",
+        "PayPal",
     }
 
 

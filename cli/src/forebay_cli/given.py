@@ -21,6 +21,7 @@ from forebay.source import WebhookSource
 from forebay_cli.private import write_private
 from forebay_cli.sampling import USUAL_EVENT, Sampler
 from forebay_cli.state import Home, Notes
+from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.settings import ingest_settings
 
 Secrets = dict[str, dict[str, bytes]]
@@ -120,7 +121,7 @@ def sampler_of(
     provider = source.spec.ingest.verification.provider
     return Sampler(
         provider=provider,
-        scheme=scheme_of(ingest_settings(source).verification),
+        scheme=scheme_of(ingest_settings(source, Platform()).verification),
         secret=secret,
         event=event or USUAL_EVENT.get(provider, "example"),
         data=data,
@@ -186,9 +187,13 @@ def variable_is_set(name: str, key: str) -> bool:
 
 def _random_secret(source: WebhookSource, name: str, key: str) -> bytes:
     """A secret of the form that the provider's have. Raises SpecError where only the provider can make one."""
-    scheme = scheme_of(ingest_settings(source).verification)
+    scheme = scheme_of(ingest_settings(source, Platform()).verification)
     if (name, key) not in signing_keys(source):
         return randomness.token_urlsafe(24).encode()
+    if scheme.algorithm.fetched:
+        raise SpecError(
+            f"{name}/{key} holds what the provider calls your side, which can not be made up; give it with --secret {name}/{key}=TEXT"
+        )
     if scheme.algorithm.public:
         raise SpecError(
             f"{name}/{key} holds the provider's public key, which can not be made up; give it with --secret {name}/{key}=@FILE"

@@ -48,6 +48,16 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Jwt:
+    """What a JSON Web Token has to say, and where the keys are that sign it."""
+
+    audience: str
+    keys_url: str | None = None  # None: the preset's
+    issuers: tuple[str, ...] = ()  # none: the preset's
+    claims: tuple[tuple[str, str], ...] = ()  # further ones that have to be this text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """How a signature is checked: the scheme's parameters and the files that hold the secrets."""
 
@@ -65,6 +75,10 @@ class Verification:
     delivery_id_header: str | None = None
     event_type_header: str | None = None
     event_type_json: str | None = None
+    # Of providers whose keys are fetched.
+    jwt: Jwt | None = None
+    allow_private: bool = True  # which addresses may be dialed for keys: the platform's decision; see Destination
+    allow_loopback: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +87,7 @@ class Handshake:
 
     answered: bool = True
     token_file: str | None = None  # relative to FOREBAY_ROOT
+    confirms: bool = False  # subscriptions, by a visit to the URL that the provider sends
 
 
 # Headers that frame an answer, that the endpoint adds to each, or that another setting says; x-forebay-… are ours too.

@@ -42,6 +42,8 @@ CHALLENGE = Refusal("challenge", 400, "The challenge is not a short text of lett
 SUSPENDED = Refusal("suspended", 503, "This source is suspended.", retry=True)
 OVERLOADED = Refusal("overloaded", 503, "Too much is being received at this moment.", retry=True, close=True)
 CONNECTIONS = Refusal("connections", 503, "Too many connections are open.", retry=True, close=True)
+KEYS = Refusal("keys", 503, "The provider's keys could not be fetched.", retry=True)
+CONFIRMATION = Refusal("confirmation", 503, "The subscription could not be confirmed.", retry=True)
 UNHANDLED = Refusal("unhandled", 503, "The webhook could not be taken.", retry=True, close=True)
 
 _STORE = "The webhook could not be stored safely."
@@ -54,7 +56,7 @@ BROKER_REFUSALS = {
 REFUSALS = (
     NOT_FOUND, METHOD, CONTENT_TYPE, TOO_LARGE, HEADERS_TOO_LARGE, BAD_REQUEST, SLOW, SIGNATURE,
     VERIFY_TOKEN, CHALLENGE,
-    SUSPENDED, OVERLOADED, CONNECTIONS, UNHANDLED, *BROKER_REFUSALS.values(),
+    SUSPENDED, OVERLOADED, CONNECTIONS, KEYS, CONFIRMATION, UNHANDLED, *BROKER_REFUSALS.values(),
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
@@ -14,16 +14,20 @@ from forebay.amqp.publisher import Publisher
 from forebay.errors import SpecError
 from forebay.process import shown_address, split_address
 from forebay.settings import IngestSettings, Runtime, load
-from forebay.signatures.configured import handshakes_of, scheme_of
+from forebay.signatures.configured import Fetching, handshakes_of, scheme_of, verifier_of
+from forebay.signatures.key_ring import KeyRing, read_certificate, read_key_set
 from forebay.signatures.replies import Replies
+from forebay.signatures.scheme import Algorithm
 from forebay.signatures.verify import Verifier
 from forebay.telemetry import Log
 from forebay.tracing import from_environment
 from forebay_ingest.answers import Answers
 from forebay_ingest.connection import Connection
+from forebay_ingest.fetching import Fetcher
 from forebay_ingest.handshakes import Door
 from forebay_ingest.measures import Measures
 from forebay_ingest.receive import Receiver
+from forebay_ingest.waiting import WaitingRoom
 
 SETTINGS_FILE = "config/ingest.json"
 
@@ -64,14 +68,17 @@ class Ingest:
         self._measures = _measures(self, self._publisher)
         self._secrets = self._read_secrets()
         tracing = from_environment("forebay-ingest")
-        receiver = Receiver(
-            self.settings, self._verifier(self._secrets), self._publisher, self._measures, log, tracing=tracing
-        )
+        self._ring = KeyRing()
+        verifier = self._verifier(self._secrets)
+        receiver = Receiver(self.settings, verifier, self._publisher, self._measures, log, tracing=tracing)
         # A source whose provider asks nothing has no door, and its webhooks pay for none.
         self._handshakes = handshakes_of(self.settings)
-        self.receiver = (
-            Door(receiver, self._replies(self._secrets), self._measures, log) if self._handshakes else receiver
-        )
+        self._fetchers: list[Fetcher] = []
+        self._door = self._open_door(receiver, log) if self._handshakes else None
+        # No more does one whose provider signs with a secret have a waiting room, or fetch anything.
+        self.receiver: Receiver | Door | WaitingRoom = self._door or receiver
+        if isinstance(verifier, Fetching):
+            self.receiver = WaitingRoom(self._door or receiver, verifier, self._fetcher("keys", self._keep_keys, log))
         methods = (*self.settings.methods, *(item.method for item in self._handshakes))
         self.answers = Answers(
             self.settings.answer, retry_after_s=self.limits.retry_after_s, allow=tuple(dict.fromkeys(methods))
@@ -109,6 +116,8 @@ class Ingest:
             group.create_task(self._publisher.run())
             group.create_task(self._sweep())
             group.create_task(self._watch_secrets())
+            for fetcher in self._fetchers:
+                group.create_task(fetcher.run())
 
     async def drain(self) -> None:
         """Serve on for a moment, take in whoever has connected by then, end what is under way, give up after `drain_s`."""
@@ -162,19 +171,30 @@ class Ingest:
             self._log.info("secrets.reloaded", secrets=len(secrets.signing))
 
     def _take_up(self, secrets: _Secrets) -> None:
-        verifier = self._verifier(secrets)
-        if isinstance(self.receiver, Door):
-            self.receiver.replies = self._replies(secrets)
-        self.receiver.verifier = verifier
+        self.receiver.verifier = self._verifier(secrets)
+        if self._door:
+            self._door.replies = self._replies(secrets)
 
     def _read_secrets(self) -> _Secrets:
         read, token = self._runtime.read_secret, self.settings.handshake.token_file
         signing = tuple(read(file) for file in self.settings.verification.secret_files)
         return _Secrets(signing, read(token) if token else None)
 
-    def _verifier(self, secrets: _Secrets) -> Verifier:
-        verification = self.settings.verification
-        return Verifier(scheme_of(verification), secrets.signing, verification.tolerance_s)
+    def _verifier(self, secrets: _Secrets) -> Verifier | Fetching:
+        return verifier_of(self.settings.verification, secrets.signing, self._ring)
+
+    def _keep_keys(self, url: str, text: bytes) -> None:
+        read = read_certificate if scheme_of(self.settings.verification).algorithm is Algorithm.RSA else read_key_set
+        self._ring.keep(url, read(text), time.time())
+
+    def _fetcher(self, what: str, take: Callable[[str, bytes], None], log: Log) -> Fetcher:
+        fetcher = Fetcher(what, take, self.settings.verification, self._measures, log)
+        self._fetchers.append(fetcher)
+        return fetcher
+
+    def _open_door(self, receiver: Receiver, log: Log) -> Door:
+        visits = self._fetcher("confirmation", lambda *_: None, log) if self.settings.handshake.confirms else None
+        return Door(receiver, self._replies(self._secrets), self._measures, log, visits)
 
     def _replies(self, secrets: _Secrets) -> Replies:
         scheme = scheme_of(self.settings.verification)

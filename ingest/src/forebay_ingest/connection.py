@@ -21,6 +21,7 @@ from forebay_ingest.answers import Answers, Refusal
 from forebay_ingest.handshakes import Door
 from forebay_ingest.head import refusal_of, size_of
 from forebay_ingest.receive import Receiver, Verdict
+from forebay_ingest.waiting import WaitingRoom
 
 
 class Listener(Protocol):
@@ -28,7 +29,7 @@ class Listener(Protocol):
 
     limits: IngestLimits
     answers: Answers
-    receiver: Receiver | Door
+    receiver: Receiver | Door | WaitingRoom
     connections: "set[Connection]"
     reading_bytes: int  # received of requests that are not complete, over all connections
     draining: bool

@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 from forebay.signatures.replies import MAX_BODY, Denied, Question, Replies, Reply
-from forebay.signatures.verify import Refused, Verified, Verifier
+from forebay.signatures.verify import Refused, Verified, Verifies
 from forebay.telemetry import Log, Throttle
 from forebay_ingest import answers
 from forebay_ingest.answers import Refusal
+from forebay_ingest.fetching import Fetched, Fetcher
 from forebay_ingest.head import target_of
 from forebay_ingest.measures import Measures
 from forebay_ingest.receive import Receiver, Respond
@@ -21,22 +22,26 @@ _DENIED = {Denied.TOKEN: answers.VERIFY_TOKEN, Denied.TEXT: answers.CHALLENGE}
 class Door:
     """Answers handshakes, and gives everything else to the receiver. `replies` may be exchanged while it works."""
 
-    def __init__(self, receiver: Receiver, replies: Replies, measures: Measures, log: Log) -> None:
+    def __init__(
+        self, receiver: Receiver, replies: Replies, measures: Measures, log: Log, visits: Fetcher | None = None
+    ) -> None:
         self.replies = replies
         self.refused = receiver.refused
         self.hung_up = receiver.hung_up
+        self.line_of = receiver.line_of
         self._receiver = receiver
+        self._visits = visits
         self._measures = measures
         self._log = log
         self._throttle = Throttle()
 
     @property
-    def verifier(self) -> Verifier:
+    def verifier(self) -> Verifies:
         """What verifies webhooks, and those handshakes that are signed like them."""
         return self._receiver.verifier
 
     @verifier.setter
-    def verifier(self, verifier: Verifier) -> None:
+    def verifier(self, verifier: Verifies) -> None:
         self._receiver.verifier = verifier
 
     def check(self, head: Any, length: int | None) -> Refusal | None:
@@ -52,10 +57,7 @@ class Door:
         """Answer a handshake at once; of a webhook the receiver decides."""
         reply = self.replies.reply(_question(head, body), lambda question: self._verify(head, question))
         if isinstance(reply, Reply):
-            self._measures.replied()
-            if self._throttle.admit("handshake") is not None:
-                self._log.info("handshake.answered", method=head.method, status=reply.status)
-            respond(reply)
+            self._answer(reply, head.method, respond)
         elif isinstance(reply, Refused):
             self._measures.signature_refused(reply.reason)
             respond(answers.SIGNATURE)
@@ -66,8 +68,29 @@ class Door:
         else:
             self._receiver.receive(head, body, block, client, respond)
 
+    def _answer(self, reply: Reply, method: str, respond: Respond) -> None:
+        """At once; where a visit was asked for, after it: who is told no comes again with a later question."""
+
+        def visited(outcome: Fetched) -> None:
+            if outcome is not Fetched.HERE:
+                respond(answers.CONFIRMATION)
+                return
+            self._measures.replied()
+            if self._throttle.admit("handshake") is not None:
+                self._log.info("handshake.answered", method=method, status=reply.status)
+            respond(reply)
+
+        if reply.visit and self._visits:
+            self._visits.ask(reply.visit, visited)
+            return
+        if reply.visit:
+            self._log.warning(
+                "subscription.unconfirmed", remedy="set handshake.confirm, or visit the URL", url=reply.visit
+            )
+        visited(Fetched.HERE)
+
     def _verify(self, head: Any, question: Question) -> Verified | Refused:
-        line = self._receiver.line_of(head)
+        line = self.line_of(head)
         return self.verifier.verify(question.headers, question.body, time.time(), line)
 
 

@@ -34,6 +34,8 @@ class Measures:
         self._signatures = Counter({reason.value: 0 for reason in Reason})
         self._hangups = 0
         self._handshakes = 0
+        outcomes = ("fetched", "absent", "unreachable")
+        self._fetches = {(what, outcome): 0 for what in ("keys", "confirmation") for outcome in outcomes}
         self.registry.register(self)
 
     def accepted(self, queue: str, size: int, seconds: float) -> None:
@@ -54,6 +56,10 @@ class Measures:
     def replied(self) -> None:
         """A handshake of the provider was answered."""
         self._handshakes += 1
+
+    def fetched(self, what: str, outcome: str) -> None:
+        """The provider was asked for something."""
+        self._fetches[what, outcome] += 1
 
     def hung_up(self) -> None:
         """A sender was gone before its answer."""
@@ -95,6 +101,12 @@ class Measures:
             "Handshakes of the provider that were answered; they are not webhooks and not queued.",
             (),
             {(): self._handshakes},
+        )
+        yield self._counter(
+            "forebay_ingest_fetches",
+            "What the endpoint asked its provider for, published keys or the confirmation of a subscription, by outcome.",
+            ("what", "outcome"),
+            dict(self._fetches.items()),
         )
         yield self._histogram()
 

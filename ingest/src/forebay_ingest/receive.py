@@ -18,7 +18,7 @@ from forebay.settings import IngestSettings
 from forebay.signatures.configured import scheme_of
 from forebay.signatures.elsewhere import Line
 from forebay.signatures.replies import Reply
-from forebay.signatures.verify import Refused, Verifier
+from forebay.signatures.verify import Refused, Verifies
 from forebay.telemetry import Log, Throttle, traceparent
 from forebay.topology import Names
 from forebay.tracing import Span, Tracing
@@ -44,7 +44,7 @@ class Receiver:
     def __init__(
         self,
         settings: IngestSettings,
-        verifier: Verifier,
+        verifier: Verifies,
         publisher: Publisher,
         measures: Measures,
         log: Log,

@@ -8,9 +8,9 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 
+from forebay import addresses
 from forebay.envelope import Envelope
 from forebay.settings import Destination
-from forebay_worker import addresses
 from forebay_worker.dial import Dialer, NoAnswer, Origin
 from forebay_worker.http_client import Answer, HttpClient
 from forebay_worker.outcome import Buried, Delivered, Outcome, Refused, Unreachable

@@ -3,18 +3,23 @@
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from forebay.errors import SpecError
 from forebay.json_path import dig
+from forebay.settings import Jwt, Verification
+from forebay.signatures.configured import Fetching, verifier_of
 from forebay.signatures.elsewhere import Line
+from forebay.signatures.key_ring import KeyRing, read_certificate, read_key_set
 from forebay.signatures.presets import Preset, preset
 from forebay.signatures.replies import Denied, Question, Replies, Reply
 from forebay.signatures.scheme import Algorithm
 from forebay.signatures.stamps import read_moment
-from forebay.signatures.verify import Refused, Verified, Verifier
+from forebay.signatures.verify import Refused, Verified, Verifier, Verifies
 from forebay_cli import options
 
 
@@ -45,6 +50,16 @@ forebay verify --provider stripe --request recorded.http --secret whsec_… --no
 )
 @click.option("--verify-token", metavar="TEXT", help="The verify token that the provider's handshake shows.")
 @click.option("--url", metavar="URL", help="The URL that the provider knows, for those that sign it.")
+@click.option(
+    "--key",
+    "key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="What the provider publishes to verify by, a certificate or a key set; nothing is fetched here.",
+)
+@click.option("--issuer", metavar="TEXT", help="Who issued a token, where that is not known of the provider.")
+@click.option("--audience", metavar="TEXT", help="Whom a token is for.")
+@click.option("--claim", "claims", multiple=True, metavar="NAME=TEXT", help="What else a token says. Can be repeated.")
 @click.option("--now", metavar="TIME", help="Verify as of this time: RFC 3339, or seconds since 1970.  [default: now]")
 @click.option("--tolerance", type=float, metavar="SECONDS", help="How far from now the signed time may be.")
 def command(
@@ -55,6 +70,10 @@ def command(
     files: tuple[Path, ...],
     verify_token: str | None,
     url: str | None,
+    key: Path | None,
+    issuer: str | None,
+    audience: str | None,
+    claims: tuple[str, ...],
     now: str | None,
     tolerance: float | None,
 ) -> None:
@@ -67,11 +86,12 @@ def command(
         raise SpecError("provider HMAC does not say how it signs; name one of forebay providers")
     request = parse_request(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     keys = [secret.encode() for secret in secrets] + [path.read_bytes().removesuffix(b"\n") for path in files]
-    if not keys and known.scheme.algorithm is not Algorithm.NONE:
+    if not keys and known.scheme.algorithm not in (Algorithm.NONE, Algorithm.JWT):
         raise SpecError(f"provider {known.name} needs a secret to check with; give --secret or --secret-file")
-    verifier, at = Verifier(known.scheme, keys, tolerance), _moment(now)
+    line, at = _line(known, request, url), _moment(now)
+    jwt = Jwt(audience=audience or "", issuers=(issuer,) if issuer else (), claims=tuple(map(_claim, claims)))
+    verifier = _verifier(known, keys, tolerance, jwt, _Published(key, request, line, at))
     replies = _replies(known, keys, verify_token, request)
-    line = _line(known, request, url)
 
     def verified(question: Question) -> Verified | Refused:
         return verifier.verify(question.headers, question.body, at, line)
@@ -80,6 +100,40 @@ def command(
     click.echo(json.dumps(_answer(known, verdict, request), indent=2))
     if isinstance(verdict, Refused | Denied):
         click.get_current_context().exit(1)
+
+
+class _Published(NamedTuple):
+    """What the provider publishes, and the request that it is for."""
+
+    file: Path | None
+    request: Question
+    line: Line
+    now: float
+
+
+def _verifier(known: Preset, keys: list[bytes], tolerance: float | None, jwt: Jwt, given: _Published) -> Verifies:
+    scheme = known.scheme
+    if not scheme.algorithm.fetched:
+        return Verifier(scheme, keys, tolerance)
+    ring = KeyRing()
+    where = scheme.published.url if scheme.published and scheme.published.url else "https://…"
+    settings = Verification(provider=known.name, jwt=replace(jwt, keys_url=where))
+    verifier = verifier_of(replace(settings, tolerance_s=round(tolerance) if tolerance else None), keys, ring)
+    assert isinstance(verifier, Fetching), "as the scheme's algorithm says"
+    url = verifier.wants(given.request.headers, given.request.body, given.now, given.line)
+    if url and not given.file:
+        raise SpecError(f"{known.name} publishes what to verify by at {url}; fetch it, and give it with --key")
+    if url and given.file:
+        read = read_certificate if scheme.algorithm is Algorithm.RSA else read_key_set
+        ring.keep(url, read(given.file.read_bytes()), given.now)
+    return verifier
+
+
+def _claim(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise SpecError(f"--claim {text!r} can not be read; write NAME=TEXT")
+    return name, value
 
 
 Verdict = Verified | Refused | Reply | Denied

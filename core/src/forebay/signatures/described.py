@@ -12,6 +12,8 @@ def signature(scheme: Scheme) -> str:
         spelling = {"text": "as it is", "base64": "in base64"}[scheme.encoding]
         after = f" after {scheme.prefix}" if scheme.prefix else ""
         return f"the secret itself, {spelling}{after}, in {_either(scheme.signature_headers)}"
+    if scheme.algorithm is Algorithm.JWT:
+        return f"a JSON Web Token in {_either(scheme.signature_headers)}; the body is not signed"
     how = f"{scheme.algorithm.upper()} of {scheme.signed}, {scheme.encoding}"
     after = f" after {scheme.prefix}" if scheme.prefix else ""
     return f"{how}{after}, in {_either(scheme.signature_headers)}"
@@ -21,6 +23,11 @@ def key(scheme: Scheme) -> str:
     """What of the secret is the key."""
     if scheme.algorithm is Algorithm.NONE:
         return "none"
+    if scheme.published and scheme.algorithm is Algorithm.RSA:
+        where = f"{scheme.published.place}, of {_either(scheme.published.hosts)} alone"
+        return f"the provider's certificate, fetched from the URL in {where}; the secret is no key, but is compared"
+    if scheme.published:
+        return f"of the set that is fetched from {scheme.published.url or 'jwt.keysUrl'}; there is no secret"
     if scheme.algorithm.public:
         return f"the provider's public key, decoded from {scheme.key_encoding}"
     spelled = (
@@ -32,6 +39,8 @@ def key(scheme: Scheme) -> str:
 def clock(scheme: Scheme) -> str:
     """Where the time of signing stands, and how far from now it may be."""
     stamp = scheme.timestamp
+    if scheme.algorithm is Algorithm.JWT:
+        return "the token says when it ends, and has to"
     if stamp is None:
         return "no time is signed"
     place = _either(stamp.headers) if stamp.headers else f"{stamp.item} in {scheme.signature_headers[0]}"

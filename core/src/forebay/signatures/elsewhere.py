@@ -7,6 +7,7 @@ Read only for the few schemes that ask for it. Never raises for what a sender se
 
 import hashlib
 import json
+import zlib
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from forebay.json_path import MISSING, dig
-from forebay.signatures.template import FORM, METHOD
+from forebay.signatures.template import CRC32, FORM, METHOD, SNS
 
 # Fields of a form at most; what has more is refused.
 MAX_FIELDS = 1000
@@ -23,6 +24,8 @@ MAX_FIELDS = 1000
 _FORM_TYPE = b"application/x-www-form-urlencoded"
 # In the query of a request whose body is no form stands the body's SHA-256 instead (Twilio).
 _BODY_HASH = b"bodySHA256"
+# What Amazon SNS signs of a message, in this order, as far as it is there.
+_SNS_NAMES = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ def look(
             found[place] = token.get(place[4:])
         elif place == FORM:
             found[place] = _form(line.query, headers, body)
+        elif place == CRC32:
+            found[place] = b"%d" % zlib.crc32(body)
+        elif place == SNS:
+            parsed = _json(body) if parsed is MISSING else parsed
+            found[place] = _sns(parsed)
         else:
             found[place] = (line.method if place == METHOD else line.url).encode("utf-8", "replace")
     return {place: value for place, value in found.items() if value is not None}
@@ -90,6 +98,17 @@ def _form(query: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> 
         return None
     fields = pairs(body)
     return None if fields is None else b"".join(name + value for name, value in sorted(set(fields)))
+
+
+def _sns(parsed: Any) -> bytes | None:
+    """None where a value is no text: what is signed would say less than what is there."""
+    said = {name: parsed[name] for name in _SNS_NAMES if name in parsed} if isinstance(parsed, dict) else {}
+    if not said or any(not isinstance(value, str) for value in said.values()):
+        return None
+    # A notification has no token: one that had would be signed like the question whether to subscribe.
+    if (said.get("Type") == "Notification") == ("Token" in said):
+        return None
+    return "".join(f"{name}\n{value}\n" for name, value in said.items()).encode("utf-8", "replace")
 
 
 def _jwt(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

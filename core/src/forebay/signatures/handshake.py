@@ -56,6 +56,7 @@ class Handshake:
     when: tuple[str, ...] = ()  # conditions, all of which hold
     verified: bool = False  # it is signed as webhooks are, which is checked first
     token: str | None = None  # the place of the verify token, a text that the owner gave to the provider
+    visits: str | None = None  # the place of a URL of the provider that is visited if the owner has asked for it
     reflects: str | None = None  # the place of the text that is given back: {value}
     answer: str = ""  # {value}, and {mac} for its signature, stand for what the request is given back
     content_type: str = "text/plain; charset=utf-8"
@@ -71,7 +72,7 @@ class Handshake:
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """All that a request has to hold, what it shows and asks for included."""
-        places = [place for place in (self.token, self.reflects) if place]
+        places = [place for place in (self.token, self.visits, self.reflects) if place]
         return (*map(Condition.parse, self.when), *(Condition(Place.parse(place), None) for place in places))
 
     @property
@@ -84,6 +85,8 @@ def _faults(handshake: Handshake) -> Iterator[str]:
     if handshake.method not in METHODS:
         yield f"a handshake's method is {' or '.join(METHODS)}, not {handshake.method!r}"
     yield from _unreadable(handshake)
+    if handshake.visits and not handshake.verified:
+        yield "what a handshake visits has to be signed: verified"
     given = (handshake.answer, *handshake.headers)
     if any(VALUE in text or MAC in text for text in given) != (handshake.reflects is not None):
         yield "what a handshake reflects and what it answers do not fit: {value} stands for it"
@@ -97,7 +100,7 @@ def _faults(handshake: Handshake) -> Iterator[str]:
 
 
 def _unreadable(handshake: Handshake) -> Iterator[str]:
-    for text in (*handshake.when, handshake.token, handshake.reflects):
+    for text in (*handshake.when, handshake.token, handshake.visits, handshake.reflects):
         try:
             if text is not None:
                 Condition.parse(text)
@@ -106,7 +109,7 @@ def _unreadable(handshake: Handshake) -> Iterator[str]:
 
 
 def _places(handshake: Handshake) -> Iterator[Place]:
-    for text in (*handshake.when, handshake.token, handshake.reflects):
+    for text in (*handshake.when, handshake.token, handshake.visits, handshake.reflects):
         found = _PLACE.match(text or "")
         if found:
             yield Place(found[1], found[2])

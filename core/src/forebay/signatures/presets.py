@@ -11,7 +11,7 @@ from typing import Any
 
 from forebay.errors import SpecError
 from forebay.signatures.handshake import Handshake
-from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme, Timestamp, Unit
+from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Published, Scheme, Timestamp, Unit
 
 
 class Confidence(StrEnum):
@@ -71,8 +71,9 @@ def parse_preset(text: str) -> Preset:
 
 def _scheme(table: dict[str, Any]) -> Scheme:
     values = {key: _value(key, value) for key, value in table.items()}
-    if "timestamp" in values:
-        values["timestamp"] = Timestamp(**{key: _value(key, value) for key, value in values["timestamp"].items()})
+    for name, kind in (("timestamp", Timestamp), ("published", Published)):
+        if name in values:
+            values[name] = kind(**{key: _value(key, value) for key, value in values[name].items()})
     return Scheme(**values)
 
 
@@ -87,8 +88,9 @@ _ENUMS = {
     "key_encoding": KeyEncoding,
     "unit": Unit,
 }
+_LISTS = ("sources", "when", "hosts", "hashes", "issuers", "claims")
 _KINDS = {
-    "scheme": dict, "timestamp": dict, "checked": date, "tolerance": int | float, "verified": bool, "body_is_free": bool, "status": int,
+    "scheme": dict, "timestamp": dict, "published": dict, "checked": date, "tolerance": int | float, "verified": bool, "body_is_free": bool, "status": int,
 }  # fmt: skip  # all others are texts
 
 
@@ -96,7 +98,7 @@ def _value(key: str, value: Any) -> Any:
     """A value as the dataclasses hold it; they check what it says, this only what kind of thing it is."""
     if key in _ENUMS:
         return _ENUMS[key](value)
-    if key in ("sources", "when") or key.endswith("headers"):
+    if key in _LISTS or key.endswith("headers"):
         if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
             raise TypeError(f"{key} is not a list of texts")
         return tuple(value)

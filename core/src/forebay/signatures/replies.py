@@ -7,7 +7,7 @@ break the answer, can not be markup, and can not be a JSON object.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from hmac import compare_digest
 from typing import Any
@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 from forebay.errors import SpecError
 from forebay.json_path import MISSING, dig
+from forebay.signatures.certified import at_publisher
 from forebay.signatures.handshake import MAC, VALUE, Condition, Handshake, Place
 from forebay.signatures.mac import Mac
 from forebay.signatures.scheme import Scheme
@@ -37,6 +38,7 @@ class Reply:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    visit: str | None = None  # a URL of the provider: to be visited first, if the owner has asked for it
 
 
 class Denied(StrEnum):
@@ -67,6 +69,7 @@ class Replies:
     ) -> None:
         self._known = tuple(_Known(item) for item in handshakes)
         self._token = token or b""
+        self._scheme = scheme
         vouching = any(MAC in item.answer for item in handshakes)
         self._macs = tuple(Mac(scheme, secret) for secret in secrets) if vouching else ()
         self._vouches = any(item.vouches for item in handshakes)
@@ -107,7 +110,15 @@ class Replies:
         value = found.text(Place.parse(handshake.reflects)) if handshake.reflects else ""
         if handshake.reflects and not _REFLECTED.fullmatch(value):
             return Denied.TEXT
-        return _reply(handshake, value, self._mac(value, secret) if MAC in handshake.answer else "")
+        made = _reply(handshake, value, self._mac(value, secret) if MAC in handshake.answer else "")
+        if not handshake.visits:
+            return made
+        url = found.text(Place.parse(handshake.visits))
+        return (
+            replace(made, visit=url)
+            if self._scheme.published and at_publisher(self._scheme.published, url)
+            else Denied.TEXT
+        )
 
     def _mac(self, value: str, secret: int) -> str:
         return self._macs[secret].signature((value.encode(),)).decode()

@@ -1,12 +1,12 @@
 """How a provider signs its webhooks, said as data. Nothing here computes a signature."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from forebay.errors import SpecError
-from forebay.signatures.template import BODY, FORM, HEADER_NAME, ID, TIMESTAMP, URL, compile_template
+from forebay.signatures.template import BODY, FORM, HEADER_NAME, ID, SNS, TIMESTAMP, URL, compile_template
 
 _PLACE = re.compile(r"(json|query|jwt):[^\s:]+")
 _EVENT_TYPE = re.compile(r"(header|json):\S+")
@@ -20,11 +20,18 @@ class Algorithm(StrEnum):
     TOKEN = "token"  # noqa: S105 - an algorithm: the secret itself is sent: nothing is signed, and whoever reads one request can send others
     ED25519 = "ed25519"  # the secret is the provider's public key
     ECDSA_P256 = "ecdsa-p256-sha256"  # the same
+    RSA = "rsa"  # PKCS #1 v1.5, by a certificate that the provider publishes; the request says which, and the hash
+    JWT = "jwt"  # a JSON Web Token, by a key of the set that its issuer publishes
+
+    @property
+    def fetched(self) -> bool:
+        """Whether the key is fetched from the provider; then the secret, if there is one, is a name that it signs."""
+        return self in (Algorithm.RSA, Algorithm.JWT)
 
     @property
     def public(self) -> bool:
         """Whether who verifies can not sign."""
-        return self in (Algorithm.ED25519, Algorithm.ECDSA_P256)
+        return self.fetched or self in (Algorithm.ED25519, Algorithm.ECDSA_P256)
 
 
 class Encoding(StrEnum):
@@ -61,6 +68,18 @@ class Timestamp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Where a provider publishes the keys that it signs with."""
+
+    place: str = ""  # of the certificate's URL in the request, for algorithm rsa
+    hosts: tuple[str, ...] = ()  # from which alone certificates are fetched; * stands for one label of a name
+    path: str = ""  # a regular expression for the whole path of that URL
+    url: str = ""  # of the key set (RFC 7517), for algorithm jwt; "" if the manifest says it
+    issuers: tuple[str, ...] = ()  # any of which a token may name; none if the manifest says it
+    claims: tuple[str, ...] = ()  # others that the manifest has to say, or anybody else's token would do
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
     """A signature scheme. Raises SpecError, with every fault, if it could not protect what it promises to.
 
@@ -77,12 +96,16 @@ class Scheme:
     key_encoding: KeyEncoding = KeyEncoding.TEXT
     key_prefix: str = ""  # taken off a secret before decoding if it is there ("whsec_")
     delivery_id_headers: tuple[str, ...] = ()  # the first of these that is present is the delivery's id
+    published: Published | None = None  # of algorithms rsa and jwt
+    hash: str = ""  # the place of the hash function's name, for algorithm rsa …
+    hashes: tuple[str, ...] = ()  # … and what it means: "2=sha256"
+    expected: str = ""  # the place that has to hold one of the secrets, where these are names and not keys
     body_is_free: bool = False  # the provider signs something else, and whoever has one request can change its body
     event_type: str | None = None  # where the event type stands: "header:NAME" or "json:PATH" (dotted)
     content_type: str = "application/json"  # of samples
 
     def __post_init__(self) -> None:
-        faults = list(_open_faults(self) if self.algorithm is Algorithm.NONE else _signed_faults(self))
+        faults = list(_CHECKS.get(self.algorithm, _signed_faults)(self))
         faults += _common_faults(self)
         if faults:
             raise SpecError("; ".join(faults))
@@ -131,6 +154,8 @@ def _signed_faults(scheme: Scheme) -> Iterator[str]:
         yield f"the signed string {scheme.signed!r} must hold {{body}} exactly once, or anybody could change the body"
     if ID in fields and not scheme.delivery_id_headers:
         yield "the signed string holds {id}: say which header carries the delivery's id"
+    if (scheme.algorithm is Algorithm.RSA) != bool(scheme.published and scheme.hash and scheme.hashes):
+        yield "algorithm rsa needs published, hash and hashes; no other takes them"
     if _signs_time(scheme, fields) != (scheme.timestamp is not None):
         yield "a timestamp needs both a place in the request and {timestamp} in the signed string"
     if (scheme.encoding is Encoding.TEXT) and scheme.algorithm is not Algorithm.TOKEN:
@@ -139,11 +164,22 @@ def _signed_faults(scheme: Scheme) -> Iterator[str]:
         yield from _timestamp_faults(scheme, scheme.timestamp)
 
 
+def _token_faults(scheme: Scheme) -> Iterator[str]:
+    if scheme.published is None or scheme.signed or scheme.timestamp:
+        yield "algorithm jwt needs published; what is signed, and when, is in the token"
+
+
+_CHECKS: dict[Algorithm, Callable[[Scheme], Iterator[str]]] = {
+    Algorithm.NONE: _open_faults,
+    Algorithm.JWT: _token_faults,
+}
+
+
 def _signs_time(scheme: Scheme, fields: tuple[bytes, ...]) -> bool:
     """Whether the time is part of what is signed: by itself, or in a token."""
     places = scheme.timestamp.headers if scheme.timestamp else ()
     in_token = bool(places) and all(place.startswith("jwt:") for place in places)
-    return b"jwt:input" in fields if in_token else TIMESTAMP in fields
+    return b"jwt:input" in fields if in_token else TIMESTAMP in fields or SNS in fields
 
 
 def _timestamp_faults(scheme: Scheme, stamp: Timestamp) -> Iterator[str]:

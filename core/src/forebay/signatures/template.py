@@ -15,13 +15,19 @@ ID = b"{id}"
 METHOD = b"{method}"
 URL = b"{url}"  # the public one, as the provider knows it
 FORM = b"{form}"  # names and values of a body that is a form, sorted; the body has to be nothing else
+SECRET = b"{secret}"  # what the Secret holds, where that is no key but a name the provider signs
+CRC32 = b"{crc32}"  # of the body, in decimal
+SNS = b"{sns}"  # names and values of a message of Amazon SNS, each on a line
 
 # What of a request is neither a header nor its body.
-LINE = (METHOD, URL, FORM)
+LINE = (METHOD, URL, FORM, CRC32, SNS)
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110 §5.6.2
 
-_NAMED = {"body": BODY, "timestamp": TIMESTAMP, "id": ID, "method": METHOD, "url": URL, "form": FORM}
+_NAMED = {
+    "body": BODY, "timestamp": TIMESTAMP, "id": ID, "method": METHOD, "url": URL, "form": FORM,
+    "secret": SECRET, "crc32": CRC32, "sns": SNS,
+}  # fmt: skip
 _KNOWN = "{body}, {timestamp}, {id} and {header:NAME}"
 # Places in a body or a token; "json?" is a text or a whole number, and nothing where there is neither.
 _PLACES = ("json", "json?", "jwt")

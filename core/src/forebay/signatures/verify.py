@@ -32,6 +32,8 @@ class Reason(StrEnum):
     MISSING_HEADER = "missing-header"  # something else that is signed: an id in a header, a form that is none
     TIMESTAMP_TOO_OLD = "timestamp-too-old"  # the signature is right: a replay, a late delivery, or a clock that is off
     TIMESTAMP_IN_FUTURE = "timestamp-in-future"  # the signature is right
+    UNKNOWN_KEY = "unknown-key"  # the key it names is not published, or not where the provider publishes its keys
+    OTHER_PARTY = "other-party"  # of or for somebody else: another topic, issuer or audience
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,16 @@ class Key(Protocol):
     def could_be(self, signature: bytes) -> bool: ...
 
 
+class Verifies(Protocol):
+    """Decides about requests."""
+
+    looks_at_line: bool  # then `verify` needs the request's line
+
+    def verify(
+        self, headers: Sequence[tuple[bytes, bytes]], body: bytes, now: float, line: Line | None = None
+    ) -> Verified | Refused: ...
+
+
 class Verifier:
     """Verifies the requests of one source. Fails closed: without a secret it refuses everything.
 
@@ -64,6 +76,8 @@ class Verifier:
     """
 
     def __init__(self, scheme: Scheme, secrets: Sequence[bytes], tolerance: float | None = None) -> None:
+        if scheme.algorithm.fetched:
+            raise SpecError("the keys of this scheme are fetched from the provider")
         self._open = scheme.algorithm is Algorithm.NONE
         if self._open and secrets:
             raise SpecError("secrets are given, but nothing is verified: name the scheme, or leave the secrets out")

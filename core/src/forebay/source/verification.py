@@ -1,6 +1,6 @@
 """How a webhook proves where it comes from, as a person writes it down."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -11,15 +11,35 @@ from typing_extensions import override
 
 from forebay.errors import SpecError
 from forebay.signatures.presets import presets
+from forebay.signatures.scheme import Algorithm
 from forebay.signatures.template import compile_template
 from forebay.source.model import Part, Problem, cel, wrong
 from forebay.source.references import SecretKeyRef
 from forebay.source.spelling import closest
-from forebay.source.values import HeaderName, HeaderValue, JsonPath, Line, Span, shown
+from forebay.source.values import HeaderName, HeaderValue, JsonPath, Line, Shape, Span, shown
+
+KeysUrl = Annotated[
+    str,
+    Shape(r"https://[A-Za-z0-9.-]+/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", "an https URL with a path", 500),
+]
 
 OPEN = "None"
 GENERIC = "HMAC"
 KEYED = "ApiKey"
+
+
+# Who sends a token that is signed by a published key; of whom the manifest says where that is; what it has to compare.
+_TOKENED = [name for name, known in presets().items() if known.scheme.algorithm is Algorithm.JWT]
+_UNPUBLISHED = [name for name in _TOKENED if not (found := presets()[name].scheme.published) or not found.url]
+_CLAIMED = [(name, claim) for name in _TOKENED if (found := presets()[name].scheme.published) for claim in found.claims]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _either(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,31 @@ class Hmac(Part):
             )
 
 
+class Claim(Part):
+    """What a token has to say of one thing."""
+
+    name: Annotated[str, Shape(r"[A-Za-z0-9_.:/-]+", "a claim's name, such as email", 100)] = Field(
+        description="Name of the claim."
+    )
+    value: Line = Field(description="The text it has to be.")
+
+
+class Jwt(Part):
+    """What a JSON Web Token has to say, and where its issuer publishes the keys."""
+
+    audience: Line = Field(description="Whom the token is for (aud); it is one of the token's.")
+    issuer: Line | None = Field(
+        default=None, description="Who issued it (iss). Default: the provider's; provider JWT has none."
+    )
+    keys_url: KeysUrl | None = Field(
+        default=None,
+        description="Where the issuer publishes its keys (JWKS). Default: the provider's; provider JWT has none.",
+    )
+    claims: tuple[Claim, ...] = Field(
+        default=(), max_length=8, description="Further claims, all of which are compared."
+    )
+
+
 class Verification(Part):
     """How a webhook proves that it comes from the provider."""
 
@@ -116,8 +161,29 @@ class Verification(Part):
             (f"(self.provider == '{GENERIC}') == has(self.hmac)", "hmac belongs to provider HMAC, which needs it"),
             (f"!has(self.header) || self.provider == '{KEYED}'", "header belongs to provider ApiKey"),
             (
-                f"(self.provider == '{OPEN}') == (!has(self.secretRefs) || size(self.secretRefs) == 0)",
-                "secretRefs is needed to verify signatures, and useless for provider None",
+                f"(self.provider in [{_listed([OPEN, *_TOKENED])}]) == (!has(self.secretRefs) || size(self.secretRefs) == 0)",
+                f"secretRefs is needed to verify signatures, and useless for provider {_either([OPEN, *_TOKENED])}",
+            ),
+            (
+                f"(self.provider in [{_listed(_TOKENED)}]) == has(self.jwt)",
+                f"jwt belongs to provider {_either(_TOKENED)}, which needs it",
+            ),
+            (
+                (
+                    f"!has(self.jwt) || (self.provider in [{_listed(_UNPUBLISHED)}])"
+                    " == (has(self.jwt.keysUrl) && has(self.jwt.issuer)) && has(self.jwt.keysUrl) == has(self.jwt.issuer)"
+                ),
+                f"jwt.keysUrl and jwt.issuer belong to provider {_either(_UNPUBLISHED)}, which needs both",
+            ),
+            *(
+                (
+                    (
+                        f"self.provider != '{name}' || (has(self.jwt) && has(self.jwt.claims)"
+                        f" && self.jwt.claims.exists(one, one.name == '{claim}'))"
+                    ),
+                    f"provider {name} needs the claim {claim}, or anybody's token would do",
+                )
+                for name, claim in _CLAIMED
             ),
         )
     )
@@ -137,15 +203,22 @@ class Verification(Part):
         default=None, description="Header that holds the key; of provider ApiKey. Default: X-API-Key."
     )
     hmac: Hmac | None = Field(default=None, description="How a provider without a preset signs; of provider HMAC.")
+    jwt: Jwt | None = Field(
+        default=None,
+        description="What a token has to say; of providers that send one which is signed by a published key.",
+    )
 
     @override
     def faults(self) -> Iterator[Problem]:
-        signed = self.provider != OPEN
+        yield from self._token_faults()
+        signed = self.provider not in (OPEN, *_TOKENED)
         if signed and not self.secret_refs:
             remedy = "add secretRefs: [{name: …, key: …}] with the Secret that holds the signing secret"
             yield Problem(("secretRefs",), f"missing: provider {self.provider} needs a secret to check with", remedy)
         if not signed and self.secret_refs:
-            yield Problem(("secretRefs",), "provider None checks nothing", "name the provider, or leave secretRefs out")
+            message = "checks nothing" if self.provider == OPEN else "needs no secret: its keys are published"
+            remedy = "name the provider, or leave secretRefs out" if self.provider == OPEN else "leave secretRefs out"
+            yield Problem(("secretRefs",), f"provider {self.provider} {message}", remedy)
         if self.provider == GENERIC and self.hmac is None:
             yield Problem(("hmac",), "missing: provider HMAC needs to know how it signs", "add hmac: {header: …}")
         if self.provider != GENERIC and self.hmac is not None:
@@ -158,6 +231,29 @@ class Verification(Part):
             )
         if self.tolerance is not None and not self._timed():
             yield Problem(("tolerance",), f"provider {self.provider} signs no time here", "leave tolerance out")
+
+    def _token_faults(self) -> Iterator[Problem]:
+        if (self.provider in _TOKENED) != (self.jwt is not None):
+            message = (
+                f"missing: provider {self.provider} sends a token"
+                if self.jwt is None
+                else f"provider {self.provider} sends no token"
+            )
+            yield Problem(("jwt",), message, "add jwt: {audience: …}" if self.jwt is None else "leave jwt out")
+            return
+        if self.jwt is None:
+            return
+        for name, value in (("keysUrl", self.jwt.keys_url), ("issuer", self.jwt.issuer)):
+            if (value is None) == (self.provider in _UNPUBLISHED):
+                message = "missing: it is not known for" if value is None else "is known for"
+                yield Problem(
+                    ("jwt", name), f"{message} provider {self.provider}", "add it" if value is None else "leave it out"
+                )
+        given = [claim.name for claim in self.jwt.claims]
+        for provider, claim in _CLAIMED:
+            if provider == self.provider and claim not in given:
+                message = f"provider {provider} needs the claim {claim}, or anybody's token would do"
+                yield Problem(("jwt", "claims"), message, f"add {{name: {claim}, value: …}}")
 
     def _timed(self) -> bool:
         if self.provider == GENERIC:
@@ -175,10 +271,16 @@ class Handshake(Part):
     verify_token_secret_ref: SecretKeyRef | None = Field(
         default=None, description="The verify token that was given to the provider, which its handshake shows."
     )
+    confirm: bool = Field(
+        default=False,
+        description="Confirm a subscription by visiting the URL that the provider sends; of provider SNS. Otherwise a person has to.",
+    )
 
 
 # Whose handshake shows a verify token.
 _SHOWN = [name for name, known in presets().items() if any(item.token for item in known.handshakes)]
+# Whose handshake is a visit.
+_VISITED = [name for name, known in presets().items() if any(item.visits for item in known.handshakes)]
 _SHOWS = f"self.verification.provider in [{', '.join(repr(name) for name in _SHOWN)}]"
 _ANSWERS = "(!has(self.handshake) || !has(self.handshake.mode) || self.handshake.mode == 'Answer')"
 
@@ -187,6 +289,13 @@ _TOKEN_RULE = (
     f" useless elsewhere; those that show one: {', '.join(_SHOWN)}"
 )
 HANDSHAKE_RULES = (
+    (
+        (
+            f"!has(self.handshake) || !has(self.handshake.confirm) || !self.handshake.confirm || (self.verification.provider in [{_listed(_VISITED)}]"
+            f" && {_ANSWERS})"
+        ),
+        f"handshake.confirm belongs to provider {_either(_VISITED)} in mode Answer",
+    ),
     (f"({_SHOWS} && {_ANSWERS}) == (has(self.handshake) && has(self.handshake.verifyTokenSecretRef))", _TOKEN_RULE),
 )
 
@@ -196,6 +305,9 @@ def handshake_faults(handshake: Handshake, verification: Verification) -> Iterat
     provider, given = verification.provider, handshake.verify_token_secret_ref is not None
     wanted = provider in _SHOWN and handshake.mode == "Answer"
     path = ("handshake", "verifyTokenSecretRef")
+    if handshake.confirm and (provider not in _VISITED or handshake.mode == "Queue"):
+        message = "says nothing in mode Queue" if provider in _VISITED else f"provider {provider} asks for no visit"
+        yield Problem(("handshake", "confirm"), message, "leave it out")
     if wanted and not given:
         remedy = "add the Secret with the text you give to the provider as verify token, or write mode: Queue"
         yield Problem(path, f"missing: the handshake of provider {provider} shows a verify token", remedy)

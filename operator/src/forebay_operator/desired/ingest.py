@@ -41,7 +41,7 @@ def most(source: WebhookSource) -> int:
 
 
 def process(source: WebhookSource, platform: Platform) -> Process:
-    ingest, settings = source.spec.ingest, ingest_settings(source)
+    ingest, settings = source.spec.ingest, ingest_settings(source, platform)
     return Process(
         component="ingest",
         name=ingest_name(source),

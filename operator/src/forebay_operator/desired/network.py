@@ -1,6 +1,6 @@
 """Whom the pods of a source may talk to: a NetworkPolicy for the endpoint, another for the workers.
 
-The endpoint faces strangers and needs the broker alone; workers face the broker and a destination that a tenant names.
+The endpoint faces strangers and needs the broker alone, and the provider where its keys have to be fetched; workers face the broker and a destination that a tenant names.
 Policies add up: whoever needs more, a handler its database's metadata server, gives it by a policy of his own. See
 docs/decisions/0008-network-policies-by-port.md.
 """
@@ -10,6 +10,7 @@ from forebay_operator.desired.ingest import PORT
 from forebay_operator.desired.metadata import Component, Object, account_name, metadata, selector
 from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.pod import ADMIN_PORT
+from forebay_operator.desired.settings import fetches_keys
 
 # Where clouds and nodes hand out credentials: link-local, and what lies elsewhere. The worker refuses the same by itself.
 _METADATA_V4 = ("100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "192.0.0.192/32")
@@ -24,8 +25,9 @@ def objects(source: WebhookSource, platform: Platform) -> list[Object]:
     scrape = _from(platform.monitoring_namespaces, ADMIN_PORT)
     webhooks = _from(platform.ingress_namespaces, PORT)
     outward = [_dns(), _broker(platform)]
+    keys = _publishers(platform) if fetches_keys(source.spec.ingest.verification) else []
     return [
-        _policy(source, "ingest", [webhooks, scrape], outward),
+        _policy(source, "ingest", [webhooks, scrape], [*outward, *keys]),
         _policy(source, "worker", [scrape], [*outward, *_destination(platform)]),
     ]
 
@@ -60,6 +62,11 @@ def _dns() -> Object:
 
 def _broker(platform: Platform) -> Object:
     return {"ports": [{"protocol": "TCP", "port": port} for port in platform.broker_ports]}
+
+
+def _publishers(platform: Platform) -> list[Object]:
+    """Where providers publish their keys: wherever a destination may be, by TLS."""
+    return [{**to, "ports": [{"protocol": "TCP", "port": 443}]} for to in _destination(platform)]
 
 
 def _destination(platform: Platform) -> list[Object]:

@@ -1,15 +1,17 @@
 """From a source to the settings of its processes: what forebay.settings reads, with every default resolved."""
 
 import hashlib
+from dataclasses import replace
 from typing import Literal, cast
 
 from forebay import settings
 from forebay.settings import IngestSettings, RetryPolicy, WorkerSettings
+from forebay.signatures.presets import presets
 from forebay.source import WebhookSource
 from forebay.source.ingest import Header, Ingest
 from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
-from forebay.source.verification import Handshake, Hmac, Verification
+from forebay.source.verification import Handshake, Hmac, Jwt, Verification
 from forebay.source.worker import Auth, Destination, Handler
 from forebay.topology import DEFAULT_QUEUE
 from forebay_operator.desired.metadata import Object, metadata, settings_name
@@ -21,7 +23,7 @@ DRAIN_MARGIN_S = 10.0
 
 def objects(source: WebhookSource, platform: Platform) -> list[Object]:
     """The ConfigMap with the settings of all processes of the source. There is no secret in it."""
-    data = {"ingest.json": settings.dump(ingest_settings(source))}
+    data = {"ingest.json": settings.dump(ingest_settings(source, platform))}
     for queue in queue_names(source):
         data[worker_file(queue)] = settings.dump(worker_settings(source, queue, platform))
     return [
@@ -53,12 +55,12 @@ def queue_names(source: WebhookSource) -> tuple[str, ...]:
 # ---------------------------------------------------------------------------------------------------------- ingest
 
 
-def ingest_settings(source: WebhookSource) -> IngestSettings:
+def ingest_settings(source: WebhookSource, platform: Platform) -> IngestSettings:
     ingest = source.spec.ingest
     return IngestSettings(
         source=source.key,
         routes=_routes(source.spec.queues),
-        verification=_verification(ingest.verification),
+        verification=_verification(ingest.verification, platform),
         path=source.path,
         methods=ingest.methods,
         content_types=ingest.content_types,
@@ -77,7 +79,11 @@ def ingest_settings(source: WebhookSource) -> IngestSettings:
 
 def _handshake(handshake: Handshake) -> settings.Handshake:
     token = handshake.verify_token_secret_ref
-    return settings.Handshake(answered=handshake.mode == "Answer", token_file=secret_file(token) if token else None)
+    return settings.Handshake(
+        answered=handshake.mode == "Answer",
+        token_file=secret_file(token) if token else None,
+        confirms=handshake.confirm,
+    )
 
 
 def _routes(queues: tuple[Queue, ...]) -> tuple[settings.Route, ...]:
@@ -96,21 +102,36 @@ def _match(match: Match) -> settings.Match:
     )
 
 
-def _verification(verification: Verification) -> settings.Verification:
+def _verification(verification: Verification, platform: Platform) -> settings.Verification:
     shared = settings.Verification(
         provider=verification.provider,
         secret_files=tuple(secret_file(ref) for ref in verification.secret_refs),
         tolerance_s=None if verification.tolerance is None else round(verification.tolerance),
         header=verification.header,
+        jwt=_jwt(verification.jwt) if verification.jwt else None,
     )
+    if fetches_keys(verification):
+        return replace(shared, allow_private=platform.allow_private, allow_loopback=platform.allow_loopback)
     return _with_hmac(shared, verification.hmac) if verification.hmac else shared
 
 
+def fetches_keys(verification: Verification) -> bool:
+    """Whether the endpoint has to reach the provider to verify what it sends."""
+    return presets()[verification.provider].scheme.algorithm.fetched
+
+
+def _jwt(jwt: Jwt) -> settings.Jwt:
+    return settings.Jwt(
+        audience=jwt.audience,
+        keys_url=jwt.keys_url,
+        issuers=(jwt.issuer,) if jwt.issuer else (),
+        claims=tuple((claim.name, claim.value) for claim in jwt.claims),
+    )
+
+
 def _with_hmac(shared: settings.Verification, hmac: Hmac) -> settings.Verification:
-    return settings.Verification(
-        provider=shared.provider,
-        secret_files=shared.secret_files,
-        tolerance_s=shared.tolerance_s,
+    return replace(
+        shared,
         header=hmac.header,
         algorithm=cast('Literal["sha1", "sha256", "sha512"]', hmac.algorithm.lower()),
         encoding=cast('Literal["hex", "base64"]', hmac.encoding.lower()),

@@ -1,4 +1,4 @@
-"""Which addresses a worker may dial. The destination is a tenant's word; the network behind the worker is the platform's. Pure.
+"""Which addresses may be dialed. A destination is a tenant's word; the network behind the part that dials is the platform's. Pure.
 
 Whoever checks a name and then dials the name again can be fooled by a second answer of the DNS, so it is addresses
 that are checked here, and the checked address is what is dialed.
