@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 
 from forebay.settings import Destination, IngestSettings, Route, Runtime, Verification, WorkerSettings, dump
 from forebay.telemetry import Log
+from forebay.topology import RateLimit
 from forebay_ingest.app import Ingest
 from forebay_worker.app import Worker
 
@@ -72,7 +73,12 @@ _FILES = {
         )
     ),
     "config/worker.json": dump(
-        WorkerSettings(source="namespace/name", queue="default", destination=Destination(url="http://localhost/"))
+        WorkerSettings(
+            source="namespace/name",
+            queue="default",
+            destination=Destination(url="http://localhost/"),
+            rate_limit=RateLimit(requests=1, per_s=1.0, burst=1),
+        )
     ),
     "secrets/broker/uri": "amqp://localhost",
 }

@@ -37,6 +37,7 @@ SQUARE = {
 JWT = {"keysUrl": "https://a.example.com/keys", "issuer": "a", "audience": "b", "claims": []}
 TOKENS = {"spec__ingest__verification": {"provider": "JWT", "jwt": JWT}}
 HANDLER = {"handler": {"image": "i", "target": "a:b"}}
+RATE = {"spec__worker__rateLimit": {"requests": 50}}
 ROUTE = {"spec__ingest__expose__httpRoute__parentRefs": [{"name": "gateway"}]}
 INGRESS = {"spec__ingest__expose__ingress": {"host": "a.example.com"}}
 TLS = {"spec__ingest__expose__ingress": {"host": "a.example.com", "tls": {"secretName": "b"}}}
@@ -98,6 +99,8 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
         {"name": "client"},
     ),
     "spec.worker.destination.signing": ({}, {"secretRefs": [{"name": "a", "key": "k"}]}),
+    "spec.worker.rateLimit.per": (RATE, "Minute"),
+    "spec.worker.rateLimit.burst": (RATE, 7),
     "spec.worker.handler.image": ({"spec__worker": HANDLER}, "other"),
     "spec.worker.handler.target": ({"spec__worker": HANDLER}, "c:d"),
     "spec.worker.handler.timeout": ({"spec__worker": HANDLER}, "7s"),

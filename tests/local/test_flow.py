@@ -30,6 +30,7 @@ DEPTHS = {
     "forebay.payments.github.default": 5,
     "forebay.payments.github.releases": 1,
     "forebay.payments.github.dead": 2,
+    "forebay.payments.github.permits.wanted": 1000,
     "forebay.payments.github2.default": 1000,
     "forebay.delay.1": 3,
     "forebay.delay.30": 4,
@@ -62,6 +63,11 @@ def test_the_line_tells_rates_since_the_last_one() -> None:
         "accepted 50/s  delivered 40/s  queued 6  in flight 4  retrying 7  dead 2  refused 3"
     )
     assert line(at(1.0), None).startswith("accepted 0/s  delivered 0/s")
+
+
+def test_the_line_tells_of_what_waits_for_the_rate_limit() -> None:
+    waiting = Metrics((*METRICS.samples, ("forebay_permit_waiting", frozenset({("queue", "default")}), 7.0)))
+    assert line(at(1.0, waiting), None).endswith("limited 7")
 
 
 def test_a_process_that_started_again_makes_no_rate_negative() -> None:

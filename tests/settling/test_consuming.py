@@ -9,7 +9,7 @@ from forebay.envelope import AmqpMessage, Envelope, encode
 from forebay.settings import RetryPolicy
 from forebay.topology import TIERS, Names
 from forebay_worker import consume, retry
-from forebay_worker.consume import Consumption
+from forebay_worker.consume import Admit, Consumption
 from forebay_worker.outcome import Delivered, Failed, Outcome
 from forebay_worker.settle import Settler
 from tests.support.envelopes import envelope
@@ -39,12 +39,12 @@ class Witness:
 class Case:
     """A consumption whose deliveries end when they are told to."""
 
-    def __init__(self, concurrency: int = 2) -> None:
+    def __init__(self, concurrency: int = 2, admit: Admit | None = None) -> None:
         self.broker, self.witness = Broker(), Witness()
         self.under_way: dict[str, asyncio.Future[Outcome]] = {}
         settler = Settler(publisher=self.broker, names=NAMES, queue="default", unsettled=lambda _: None)
         policy = retry.policy(RetryPolicy(max_age_s=10**10), TIERS)
-        self.worker = Consumption(self.deliver, settler, policy, self.witness, concurrency=concurrency)
+        self.worker = Consumption(self.deliver, settler, policy, self.witness, concurrency=concurrency, admit=admit)
 
     async def deliver(self, one: Envelope) -> Outcome:
         self.under_way[one.id] = asyncio.get_running_loop().create_future()

@@ -52,7 +52,7 @@ def standing(place: Target, metrics: Metrics, depths: Mapping[str, int]) -> Stan
     queued = {
         name.removeprefix(prefix): depth
         for name, depth in depths.items()
-        if name.startswith(prefix) and name != place.names.dead
+        if name.startswith(prefix) and name != place.names.dead and not name.startswith(place.names.permits_prefix)
     }
     return Standing(
         source=place.source,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from forebay.errors import SpecError
-from forebay.topology import TIERS
+from forebay.topology import TIERS, RateLimit
 
 KIB, MIB = 1024, 1024 * 1024
 DEFAULT_ROOT = "/etc/forebay"
@@ -218,6 +218,7 @@ class WorkerSettings:
     destination: Destination | None = None
     handler: Handler | None = None
     concurrency: int = 10
+    rate_limit: RateLimit | None = None  # of all workers of the source together
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     broker_url_file: str = "secrets/broker/uri"
     drain_s: float = 40.0  # from SIGTERM to the end, at most; longer than one delivery may take

@@ -7,6 +7,9 @@ twice changes nothing. Mutable settings are policies, everything that must hold 
                              └──────────────────────────────> forebay.NS.NAME.dead          (dead letters)
     exchange forebay.delay ──("30.QUEUE NAME")──> forebay.delay.30 ──(expired)──> exchange forebay.return ──> the queue
                                                                      nobody bound ──> forebay.orphans
+
+A source with a rate limit has two more, which hold no webhooks: forebay.NS.NAME.permits.wanted and ….permits.rate-BURST
+(see forebay.amqp.permits).
 """
 
 import re
@@ -36,6 +39,9 @@ TIERS: tuple[int, ...] = (
 # RabbitMQ's own default since 4.0, set explicitly because older brokers have none.
 DELIVERY_LIMIT = 20
 
+# Notes of workers that are short of permits, while nobody reads them: who still is writes another one.
+_NOTES, _NOTE_TTL_MS = 100, 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerObject:
@@ -46,6 +52,20 @@ class BrokerObject:
     path: str
     body: Mapping[str, object]
     method: Literal["PUT", "POST"] = "PUT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """At most so many deliveries, of all workers of a source together: a token bucket."""
+
+    requests: int
+    per_s: float
+    burst: int  # at once, after a pause
+
+    @property
+    def rate(self) -> float:
+        """Deliveries a second."""
+        return self.requests / self.per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +93,20 @@ class Names:
         """The queue's name; it is its routing key too, on the source's exchange."""
         return f"forebay.{self.namespace}.{self.name}.{queue}"
 
+    @property
+    def permits_prefix(self) -> str:
+        """What the names of all queues begin with that pace deliveries and hold no webhooks; no webhooks' queue has it."""
+        return f"{self.exchange}.permits."
+
+    @property
+    def permits_wanted(self) -> str:
+        """The queue of the workers' notes that they are short of permits."""
+        return f"{self.permits_prefix}wanted"
+
+    def permits(self, limit: RateLimit) -> str:
+        """The queue of permits. Its length is its burst and can not be changed, so another burst is another queue."""
+        return f"{self.permits_prefix}rate-{limit.burst}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
@@ -90,6 +124,7 @@ class SourceTopology:
     names: Names
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     retention: Retention = field(default_factory=Retention)
+    rate_limit: RateLimit | None = None
 
 
 def tier_for(delay_s: float, tiers: Iterable[int] = TIERS) -> int:
@@ -137,6 +172,7 @@ def source_objects(vhost: str, source: SourceTopology) -> list[BrokerObject]:
         _binding(vhost, names.exchange, names.dead, names.dead),
         *(_queue(vhost, queue, _source_queue_arguments(names)) for queue in queues),
         *(way for queue in source.queues for way in ways_into(vhost, names, queue)),
+        *(_pacing_objects(vhost, names, source.rate_limit) if source.rate_limit else ()),
     ]
 
 
@@ -144,6 +180,29 @@ def ways_into(vhost: str, names: Names, queue: str, *, place: str | None = None)
     """The bindings that bring a queue's webhooks into it, new ones and those that waited for a retry; or into another queue `place`."""
     key, at = names.queue(queue), names.queue(place or queue)
     return [_binding(vhost, names.exchange, at, key), _binding(vhost, RETURN_EXCHANGE, at, f"*.{key}")]
+
+
+def _pacing_objects(vhost: str, names: Names, limit: RateLimit) -> list[BrokerObject]:
+    queues = {
+        names.permits_wanted: {"x-single-active-consumer": True, "x-max-length": _NOTES, "x-message-ttl": _NOTE_TTL_MS},
+        names.permits(limit): {"x-max-length": limit.burst},
+    }
+    return [
+        *(_queue(vhost, queue, {**arguments, "x-overflow": "drop-head"}) for queue, arguments in queues.items()),
+        *(_binding(vhost, names.exchange, queue, queue) for queue in queues),
+    ]
+
+
+def pacing_left(source: SourceTopology, queues: Iterable[str]) -> list[str]:
+    """Of these queues, those that paced the source's deliveries by earlier wishes. They hold no webhooks."""
+    names, limit = source.names, source.rate_limit
+    wanted = {names.permits_wanted, names.permits(limit)} if limit else set()
+    return sorted(name for name in queues if name.startswith(names.permits_prefix) and name not in wanted)
+
+
+def unused_queue(vhost: str, queue: str) -> str:
+    """The path of a queue that is to be deleted if nobody consumes it; else the management API refuses."""
+    return f"queues/{_quote(vhost)}/{_quote(queue)}?if-unused=true"
 
 
 def own_policies(vhost: str, source: SourceTopology) -> list[BrokerObject]:
@@ -163,12 +222,12 @@ def ingest_user(vhost: str, names: Names, user: str, password: str) -> list[Brok
 
 
 def worker_user(vhost: str, names: Names, user: str, password: str) -> list[BrokerObject]:
-    """A user that can consume the source's queues, dead-letter into its exchange, and delay its own messages."""
+    """A user that can consume the source's queues, dead-letter and pour permits into its exchange, and delay its own messages."""
     exchange = re.escape(names.exchange)
     return [
         _user(user, password),
         _permission(
-            vhost, user, write=f"^({exchange}|{re.escape(DELAY_EXCHANGE)})$", read=rf"^{exchange}\.[^.]+$"
+            vhost, user, write=f"^({exchange}|{re.escape(DELAY_EXCHANGE)})$", read=rf"^{exchange}\.(permits\.)?[^.]+$"
         ),
         BrokerObject(
             kind="topic-permission",

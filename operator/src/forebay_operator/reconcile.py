@@ -181,6 +181,8 @@ class Reconciler:
                     continue
                 await self._drains.go_on(run.key, run.source, run.broker, queue, needed=not rolled_out)
                 run.later(_AGAIN_S)
+            if rolled_out and not await topology.drop_pacing(run.source, run.broker):
+                run.later(_AGAIN_S)
             if rolled_out and not await self._earlier_logins.retire(run.source, run.broker):
                 run.later(_AGAIN_S)
         except Unavailable:

@@ -139,6 +139,9 @@ async def _delete(source: WebhookSource, broker: Broker, names: Names, queues: l
         if name not in left:
             await broker.delete(f"queues/{vhost}/{_quote(name)}")
             broker.holdings.queues.pop(name, None)
+    for name in [queue for queue in broker.holdings.queues if queue.startswith(names.permits_prefix)]:
+        await broker.delete(f"queues/{vhost}/{_quote(name)}")
+        broker.holdings.queues.pop(name, None)
     if not left:
         if names.exchange in broker.holdings.exchanges:
             await broker.delete(f"exchanges/{vhost}/{_quote(names.exchange)}")

@@ -21,8 +21,10 @@ from forebay.topology import (
     Names,
     ingest_user,
     own_policies,
+    pacing_left,
     shared_objects,
     source_objects,
+    unused_queue,
     worker_user,
 )
 from forebay_operator.broker import LOOK_S, Address, Broker
@@ -228,3 +230,16 @@ async def drop_policy(source: WebhookSource, broker: Broker) -> None:
     if name in broker.holdings.policies and not own_policies(broker.vhost, source_topology(source)):
         await broker.delete(f"policies/{quote(broker.vhost, safe='')}/{quote(name, safe='')}")
         broker.holdings.policies.pop(name, None)
+
+
+async def drop_pacing(source: WebhookSource, broker: Broker) -> bool:
+    """Remove the queues that paced deliveries by earlier wishes. Whether none is left: some worker may still go by one."""
+    gone = True
+    for queue in pacing_left(source_topology(source), list(broker.holdings.queues)):
+        try:
+            await broker.delete(unused_queue(broker.vhost, queue))
+        except Rejected:
+            gone = False
+        else:
+            broker.holdings.queues.pop(queue, None)
+    return gone

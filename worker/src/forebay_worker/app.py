@@ -10,18 +10,21 @@ from prometheus_client import CollectorRegistry
 
 from forebay.amqp.consumer import Consumer
 from forebay.amqp.depths import Depths
+from forebay.amqp.link import Link
+from forebay.amqp.permits import Permits
 from forebay.amqp.publisher import Publisher
 from forebay.envelope import Envelope
 from forebay.errors import SpecError
 from forebay.settings import Runtime, WorkerSettings, load
 from forebay.telemetry import Log
-from forebay.topology import Names
+from forebay.topology import Names, RateLimit
 from forebay.tracing import from_environment
 from forebay_worker import handler, retry
 from forebay_worker.consume import Consumption
 from forebay_worker.deliver import HttpDelivery
 from forebay_worker.measures import Measures
 from forebay_worker.outcome import Outcome
+from forebay_worker.permit import Admission, ahead
 from forebay_worker.settle import Settler
 from forebay_worker.traced import traced
 from forebay_worker.witness import WorkerWitness
@@ -64,12 +67,20 @@ class Worker:
         settler = Settler(publisher=self._publisher, names=names, queue=settings.queue, unsettled=witness.unsettled)
         tracing = from_environment("forebay-worker")
         deliver = traced(self._delivery, tracing, names.queue(settings.queue)) if tracing else self._delivery
-        self._consumption = Consumption(deliver, settler, policy, witness, concurrency=settings.concurrency)
+        self._permits = self._admission = None
+        if settings.rate_limit is not None:
+            self._permits = self._permits_of(settings.rate_limit, names)
+            self._admission = Admission(self._permits, lambda: self._consumer, self._measures.permit_wait())
+        self._consumption = Consumption(
+            deliver, settler, policy, witness, concurrency=settings.concurrency, admit=self._admission
+        )
         self._consumer = Consumer(
             self._broker_url,
             name=f"forebay-worker {settings.source}",
             queue=names.queue(settings.queue),
-            prefetch=prefetch(settings.concurrency),
+            prefetch=ahead(settings.concurrency, settings.rate_limit.rate)
+            if settings.rate_limit
+            else prefetch(settings.concurrency),
             on_message=self._consumption.on_message,
             log=log,
         )
@@ -82,9 +93,19 @@ class Worker:
     def registry(self) -> CollectorRegistry:
         return self._measures.registry
 
+    @property
+    def _idle(self) -> bool:
+        """Whether nothing is consumed, and that is as it should be."""
+        return self.settings.suspended or (self._admission is not None and self._admission.resting)
+
+    @property
+    def _links(self) -> tuple[Link, ...]:
+        own = (self._consumer.link, self._publisher.link)
+        return own if self._permits is None else (*own, self._permits.link)
+
     def unhealthy(self) -> str | None:
         """A lost broker is no reason for a restart; one that answers and yet does not register the consumer is."""
-        if self.settings.suspended or self._consumer.consuming or not self._consumer.link.up:
+        if self._idle or self._consumer.consuming or not self._consumer.link.up:
             self._unregistered_since = None
         elif self._unregistered_since is None:
             self._unregistered_since = time.monotonic()
@@ -95,10 +116,10 @@ class Worker:
     def unready(self) -> str | None:
         if self.settings.suspended:
             return None
-        for link in (self._consumer.link, self._publisher.link):
+        for link in self._links:
             if not link.up:
                 return f"no connection to the broker: {link.error}"
-        return None if self._consumer.consuming else "the broker has not registered the consumer yet"
+        return None if self._consumer.consuming or self._idle else "the broker has not registered the consumer yet"
 
     async def start(self) -> dict[str, str]:
         return {}
@@ -111,15 +132,34 @@ class Worker:
             group.create_task(self._publisher.run())
             group.create_task(self._consumer.run())
             group.create_task(self._depths.run())
+            if self._permits is not None:
+                group.create_task(self._permits.run())
 
     async def drain(self) -> None:
         """Take no more, finish what is in flight, give back the rest when the time is over."""
         until = time.monotonic() + self.settings.drain_s
         await self._consumer.stop_consuming()
+        await self._stop_waiting()
         in_flight = self._consumption.in_flight
         cancelled = await self._consumption.drain(max(0.0, until - time.monotonic()))
         await self._delivery.close()
         self._log.info("drained", finished=in_flight - cancelled, given_back=cancelled)
+
+    async def _stop_waiting(self) -> None:
+        """What waits for a permit is given back."""
+        if self._permits is not None and self._admission is not None:
+            self._permits.close()
+            await self._admission.close()
+
+    def _permits_of(self, limit: RateLimit, names: Names) -> Permits:
+        name = f"forebay-worker {self.settings.source} permits"
+        permits = Permits(
+            self._broker_url, name=name, names=names, limit=limit, most=self.settings.concurrency, log=self._log
+        )
+        self._measures.gauge(
+            "forebay_permit_waiting", "Messages in hand that wait for the rate limit.", lambda: permits.waiting
+        )
+        return permits
 
     def _broker_url(self) -> str:
         return self._runtime.read_secret(self.settings.broker_url_file).decode()

@@ -20,6 +20,8 @@ from forebay_worker.settle import Message, Settler
 PAUSE_AFTER_FAULT = 1.0
 
 Deliver = Callable[[Envelope], Awaitable[Outcome]]
+# Waits until an attempt may begin. False: the message is to be given back.
+Admit = Callable[[], Awaitable[bool]]
 
 
 class Witness(Protocol):
@@ -39,13 +41,23 @@ class Consumption:
     """Handles the messages of one queue."""
 
     def __init__(
-        self, deliver: Deliver, settler: Settler, policy: Policy, witness: Witness, *, concurrency: int
+        self,
+        deliver: Deliver,
+        settler: Settler,
+        policy: Policy,
+        witness: Witness,
+        *,
+        concurrency: int,
+        admit: Admit | None = None,
     ) -> None:
         self._deliver = deliver
         self._settler = settler
         self._policy = policy
         self._witness = witness
         self._concurrency = concurrency
+        self._admit = admit
+        # Chosen once: where nothing paces the deliveries, they pay nothing for it.
+        self._next = self._guarded if admit is None else self._admitted
         self._waiting: deque[Message] = deque()
         self._slots: set[asyncio.Task[None]] = set()
         self._under_way: dict[int, Envelope] = {}  # by slot
@@ -88,13 +100,20 @@ class Consumption:
 
     async def _slot(self, number: int, message: Message) -> None:
         try:
-            await self._guarded(number, message)
+            await self._next(number, message)
             while self._waiting:
-                await self._guarded(number, self._waiting.popleft())
+                await self._next(number, self._waiting.popleft())
         finally:
             # In the same step as the last look at what waits: nothing can be left there by a slot that ends.
             self._under_way.pop(number, None)
             self._free.append(number)
+
+    async def _admitted(self, number: int, message: Message) -> None:
+        assert self._admit is not None
+        if await self._admit():
+            await self._guarded(number, message)
+        else:
+            message.give_back()
 
     async def _guarded(self, number: int, message: Message) -> None:
         try:

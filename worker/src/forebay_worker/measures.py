@@ -37,6 +37,10 @@ class Measures:
             "forebay_worker_faults", "Messages that met a fault of Forebay itself; they come again."
         )
 
+    def permit_wait(self) -> Callable[[float], None]:
+        """Of workers whose source has a rate limit."""
+        return self._histogram("forebay_permit_wait_seconds", "How long a message waited for the rate limit.").observe
+
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is read when somebody scrapes."""
         Gauge(name, text, list(self._labels), registry=self.registry).labels(**self._labels).set_function(read)

@@ -1,6 +1,7 @@
 """The source's place on a broker: exchange, queues, tiers, and a user for each component with a password of this run."""
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
@@ -8,7 +9,16 @@ from urllib.parse import quote
 from forebay.errors import Rejected
 from forebay.management import Management
 from forebay.source import WebhookSource
-from forebay.topology import Names, ingest_user, own_policies, shared_objects, source_objects, worker_user
+from forebay.topology import (
+    Names,
+    ingest_user,
+    own_policies,
+    pacing_left,
+    shared_objects,
+    source_objects,
+    unused_queue,
+    worker_user,
+)
 from forebay_operator.desired import broker_secret, source_topology
 
 USERS = {"ingest": ingest_user, "worker": worker_user}
@@ -39,6 +49,9 @@ async def settle(source: WebhookSource, broker: Broker, vhost: str) -> Place:
         await management.declare([*shared_objects(vhost), *source_objects(vhost, wanted)])
         if not own_policies(vhost, wanted):  # an earlier manifest may have had one
             await management.delete(f"policies/{quote(vhost, safe='')}/{quote(wanted.names.dead, safe='')}")
+        for queue in pacing_left(wanted, [queue.name for queue in await management.queues(vhost)]):
+            with suppress(Rejected):  # another run still goes by it
+                await management.delete(unused_queue(vhost, queue))
         logins = await _logins(management, source, vhost)
     uris = {component: broker.uri(vhost=vhost, **login) for component, login in logins.items()}
     return Place(

@@ -16,6 +16,7 @@ class Flow:
     refused: float
     delivered: float
     in_flight: float  # deliveries under way
+    limited: float  # of these, those that wait for the rate limit
     queued: int | None
     retrying: int | None  # in the delay tiers, of all sources of the virtual host
     dead: int | None
@@ -29,6 +30,7 @@ def flow(names: Names, queues: Iterable[str], metrics: Metrics, depths: Mapping[
         refused=metrics.total("forebay_ingest_refused_total"),
         delivered=metrics.total("forebay_delivery_attempts_total", outcome="delivered"),
         in_flight=metrics.total("forebay_in_flight"),
+        limited=metrics.total("forebay_permit_waiting"),
         queued=None if depths is None else sum(depths.get(names.queue(queue), 0) for queue in queues),
         retrying=None if depths is None else delayed(depths),
         dead=None if depths is None else depths.get(names.dead, 0),
@@ -47,8 +49,9 @@ def line(now: Flow, before: Flow | None) -> str:
         f"delivered {_rate(now, before, 'delivered')}/s",
     ]
     levels = {"queued": now.queued, "in flight": now.in_flight, "retrying": now.retrying, "dead": now.dead}
-    refused = [f"refused {now.refused:,.0f}"] if now.refused else []
-    return "  ".join([*rates, *(f"{name} {_shown(value)}" for name, value in levels.items()), *refused])
+    seldom = {"refused": now.refused, "limited": now.limited}
+    rest = [f"{name} {value:,.0f}" for name, value in seldom.items() if value]
+    return "  ".join([*rates, *(f"{name} {_shown(value)}" for name, value in levels.items()), *rest])
 
 
 def _rate(now: Flow, before: Flow | None, counter: str) -> str:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from forebay.source.cluster import SCALING_RULES, PodTemplate, Resources, WorkerAutoscaling, scaling_faults
-from forebay.source.ingest import Header, RateLimit
+from forebay.source.ingest import Header
 from forebay.source.model import Later, Part, Problem, cel
 from forebay.source.references import CertificateRef, SecretKeyRef, one_of
 from forebay.source.values import HeaderName, JsonPath, Line, Shape, Span, shown
@@ -183,6 +183,55 @@ class Ordering(Part):
     json_path: JsonPath | None = Field(default=None, description="The key is this field of the JSON body.")
 
 
+PERIODS = {"Second": 1.0, "Minute": 60.0, "Hour": 3600.0}  # in seconds
+# Attempts a second. What a destination bears beyond that is no limit that a shared count could hold.
+FASTEST = 1000
+
+
+class DeliveryRate(Part):
+    """A rate that no replica count and no restart exceeds."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                f"self.requests <= {FASTEST} * (self.per == 'Second' ? 1 : self.per == 'Minute' ? 60 : 3600)",
+                f"more than {FASTEST} a second: leave rateLimit out, concurrency bounds the pace",
+            ),
+            ("!has(self.burst) || self.burst <= self.requests", "burst is more than requests: that is no limit"),
+        )
+    )
+
+    requests: int = Field(ge=1, le=FASTEST * 3600, description="So many …")
+    per: Literal["Second", "Minute", "Hour"] = Field(default="Second", description="… in this time.")
+    burst: int | None = Field(
+        default=None,
+        ge=1,
+        le=FASTEST * 3600,
+        description="So many at once after a pause. Default: a twentieth of requests, at least 1.",
+    )
+
+    @property
+    def period(self) -> float:
+        """Seconds."""
+        return PERIODS[self.per]
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        if self.requests > FASTEST * self.period:
+            remedy = (
+                f"write at most {round(FASTEST * self.period)}, or leave rateLimit out: concurrency bounds the pace"
+            )
+            yield Problem(("requests",), f"more than {FASTEST} a second", remedy)
+        if self.burst is not None and self.burst > self.requests:
+            remedy = f"write at most {self.requests}, or leave it out: {usual_burst(self.requests)} is the default"
+            yield Problem(("burst",), f"{self.burst} is more than requests: that is no limit", remedy)
+
+
+def usual_burst(requests: int) -> int:
+    """So few that no period sees more than 5 % beyond its requests."""
+    return max(1, requests // 20)
+
+
 class CircuitBreaker(Part):
     """Stops deliveries for a while when nearly all of them fail."""
 
@@ -209,8 +258,8 @@ class Worker(Part):
     handler: Handler | None = Field(default=None, description="A Python function that webhooks are delivered to.")
     concurrency: int = Field(default=10, ge=1, le=1000, description="Deliveries at once of one worker process.")
     replicas: int | None = Field(default=None, ge=0, le=100, description="Worker processes of each queue. Default: 1.")
-    rate_limit: Annotated[RateLimit | None, Later("concurrency bounds the pace")] = Field(
-        default=None, description="Deliveries in a time, all processes together."
+    rate_limit: DeliveryRate | None = Field(
+        default=None, description="Attempts to deliver in a time, all processes of all queues together."
     )
     ordering: Annotated[Ordering | None, Later("replicas 1 and concurrency 1 keep the order until a retry")] = Field(
         default=None, description="Webhooks with the same key one after the other."

@@ -12,8 +12,8 @@ from forebay.source.ingest import Header, Ingest
 from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
 from forebay.source.verification import Handshake, Hmac, Jwt, Verification
-from forebay.source.worker import Auth, Destination, Handler
-from forebay.topology import DEFAULT_QUEUE
+from forebay.source.worker import Auth, Destination, Handler, usual_burst
+from forebay.topology import DEFAULT_QUEUE, RateLimit
 from forebay_operator.desired.metadata import Object, metadata, settings_name
 from forebay_operator.desired.platform import Platform
 
@@ -175,6 +175,7 @@ def worker_settings(source: WebhookSource, queue: str, platform: Platform) -> Wo
         destination=_destination(worker.destination, platform) if worker.destination else None,
         handler=_handler(worker.handler) if worker.handler else None,
         concurrency=concurrency(source, queue),
+        rate_limit=rate_limit(source),
         retry=_retry(source.spec.retry),
         drain_s=drain_s(source),
         suspended=source.spec.suspend in ("Workers", "All"),
@@ -192,6 +193,14 @@ def concurrency(source: WebhookSource, queue: str) -> int:
     """Deliveries at once of one worker of the queue."""
     own = next((q.concurrency for q in source.spec.queues if q.name == queue), None)
     return own or source.spec.worker.concurrency
+
+
+def rate_limit(source: WebhookSource) -> RateLimit | None:
+    """What all workers of the source keep together."""
+    limit = source.spec.worker.rate_limit
+    if limit is None:
+        return None
+    return RateLimit(requests=limit.requests, per_s=limit.period, burst=limit.burst or usual_burst(limit.requests))
 
 
 def _destination(destination: Destination, platform: Platform) -> settings.Destination:

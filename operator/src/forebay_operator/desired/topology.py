@@ -2,11 +2,11 @@
 
 from forebay.source import WebhookSource
 from forebay.topology import Names, Retention, SourceTopology
-from forebay_operator.desired.settings import queue_names
+from forebay_operator.desired.settings import queue_names, rate_limit
 
 
 def source_topology(source: WebhookSource) -> SourceTopology:
-    """The source's queues and the retention of its dead letters."""
+    """The source's queues, the retention of its dead letters, and its rate limit."""
     retention = source.spec.dead_letter.retention
     return SourceTopology(
         names=Names(source.namespace, source.name),
@@ -14,4 +14,5 @@ def source_topology(source: WebhookSource) -> SourceTopology:
         retention=Retention(
             age_s=None if retention.age is None else round(retention.age), count=retention.count, bytes=retention.bytes
         ),
+        rate_limit=rate_limit(source),
     )

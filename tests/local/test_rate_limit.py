@@ -1,0 +1,69 @@
+"""The example with a rate limit, as processes on a real broker: the destination's clock decides whether it holds."""
+
+import asyncio
+import time
+from bisect import bisect_left
+from pathlib import Path
+from typing import Any
+
+from forebay import manifest
+from forebay.amqp.publisher import Publisher
+from forebay.envelope import encode
+from forebay.source import WebhookSource
+from forebay_cli.local.run import LocalRun
+from tests.support.brokers import VirtualHost
+from tests.support.destination import destination, says
+from tests.support.envelopes import envelope
+from tests.support.waiting import eventually, so
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "rate-limit"
+OK = says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+def to(port: int, source: WebhookSource) -> WebhookSource:
+    """The source with its destination on this machine."""
+    worker = source.spec.worker
+    assert worker.destination is not None
+    elsewhere = worker.destination.model_copy(update={"url": f"http://127.0.0.1:{port}/"})
+    spec = source.spec.model_copy(update={"worker": worker.model_copy(update={"destination": elsewhere})})
+    return source.model_copy(update={"spec": spec})
+
+
+async def test_workers_that_share_a_rate_keep_it_through_a_kill_and_lose_nothing(
+    newest_broker: VirtualHost, tmp_path: Path
+) -> None:
+    at: list[float] = []
+
+    async def answer(request: Any, writer: Any) -> None:
+        at.append(time.monotonic())
+        await OK(request, writer)
+
+    found = manifest.load(EXAMPLE)
+    secrets = {secret.name: dict(secret.data) for secret in found.secrets}
+    async with destination(answer) as server:
+        source = to(server.port, found.sources[0])
+        run = LocalRun(source, secrets, broker=newest_broker.server, vhost=newest_broker.name, folder=tmp_path)
+        async with run:
+            await _fill(newest_broker, run, 40)
+            await eventually(so(lambda: len(at) >= 15))
+            run.workers[0].kill()
+            await eventually(so(lambda: len(at) >= 40), within_s=40.0)
+        assert {request.header("x-forebay-id") for request in server.requests} == {f"{n}" for n in range(40)}
+    limit = source.spec.worker.rate_limit
+    assert limit is not None
+    for seconds in (1.0, 5.0):
+        most = max(bisect_left(at, moment + seconds) - index for index, moment in enumerate(at))
+        # At most one permit is in the hands of each worker when it is held up, and of the one that was killed.
+        assert most <= limit.requests / 60 * seconds + (limit.burst or 0) + 3
+
+
+async def _fill(host: VirtualHost, run: LocalRun, count: int) -> None:
+    publisher = Publisher(lambda: host.uri, name="test")
+    running = asyncio.ensure_future(publisher.run())
+    await eventually(so(lambda: publisher.obstacle is None))
+    queue = run.names.queue()
+    for number in range(count):
+        one = envelope(id=str(number), received_at=int(time.time() * 1000))
+        await publisher.publish(run.names.exchange, queue, encode(one))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
