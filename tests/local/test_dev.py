@@ -114,10 +114,15 @@ async def test_the_main_job_from_a_terminal_and_nothing_is_left_behind(tmp_path:
 
             listed = await run(running.environ, "dlq", "list", "-o", "json")
             assert {row["reason"] for row in json.loads(listed.out)} == {"permanent-status"}
+            dead = [row["id"] for row in json.loads(listed.out)]
+            assert await _place(running.environ, dead[0]) == ("dead letters", True)
             replayed = await run(running.environ, "dlq", "replay", "--reason", "permanent-status", "-o", "json")
             assert json.loads(replayed.out)["replayed"] == 5
             await eventually(so(lambda: len(target.requests) >= 25))
             assert len(ids(target)) == 20
+            await _tells_the_life_of(running.environ, dead[0])
+            at_once = min(map(str, ids(target) - {*dead}))
+            await eventually(lambda: _is_at(running.environ, at_once, ("delivered", False)), within_s=20, every_s=0.5)
 
             family = descendants(running.process.pid)
             assert len(family) > 5
@@ -258,6 +263,28 @@ async def test_a_port_that_is_taken_is_named(tmp_path: Path, newest_broker: Virt
         assert await running.ends() == 2
         assert f"error: port {taken} can not be had" in running.said
         assert "--port 0" in running.said
+
+
+async def _place(environ: dict[str, str], id_: str) -> tuple[str, bool]:
+    """Where `forebay explain` sees a webhook, and whether it is sure."""
+    ran = await run(environ, "explain", id_, "-o", "json")
+    assert ran.status == 0, ran.err
+    now = json.loads(ran.out)["now"]
+    return now["place"], now["sure"]
+
+
+async def _is_at(environ: dict[str, str], id_: str, where: tuple[str, bool]) -> bool:
+    return await _place(environ, id_) == where
+
+
+async def _tells_the_life_of(environ: dict[str, str], id_: str) -> None:
+    """Of a webhook that died, was replayed, and arrived."""
+    await eventually(lambda: _is_at(environ, id_, ("delivered", True)), within_s=20, every_s=0.5)
+    shown = await run(environ, "explain", id_)
+    what = re.findall(r"^(?:\d{4}-\S+)? +(accepted|attempt|replayed|dead|waited) ", shown.out, re.MULTILINE)
+    assert what == ["accepted", "attempt", "dead", "replayed", "attempt"], shown.out
+    assert re.search(r"attempt +1 after \d+ ms: HTTP 404", shown.out), shown.out
+    assert re.search(r"now +delivered at 20", shown.out), shown.out
 
 
 async def _status_with(environ: dict[str, str], **values: int) -> dict[str, object]:

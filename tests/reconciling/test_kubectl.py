@@ -47,6 +47,11 @@ async def test_a_webhook_is_sent_dies_is_looked_at_and_comes_back(
         shown = await person("dlq", "show", "github", letters[0]["id"])
         assert "  gone: HTTP 410: gone" in shown.out
         assert "status 410" in shown.out
+        told = await person.json("explain", "github", letters[0]["id"])
+        assert [moment["what"] for moment in told["moments"]] == ["accepted", "attempt", "dead"]
+        assert told["now"]["place"] == "dead letters"
+        replay = f"kubectl forebay dlq replay github {letters[0]['id']} -n {place.namespace}"
+        assert (told["next"], told["not_seen"]) == (f"correct the URL, then {replay}", [])
         said = await person("tail", "github", "--no-follow", "--failed")
         assert said.out.count("delivery.dead") == 2
 
@@ -68,6 +73,9 @@ async def test_a_webhook_is_sent_dies_is_looked_at_and_comes_back(
         again = await person("dlq", "replay", "github", letters[0]["id"])
         assert again.out.startswith("1 of 2 dead letters replayed")
         await eventually(so(lambda: len(target.requests) == 3))
+        told = await person.json("explain", "github", letters[0]["id"])
+        assert told["now"] == {"place": "delivered", "sure": True, "text": told["now"]["text"]}
+        assert [moment["what"] for moment in told["moments"]] == ["accepted", "attempt", "dead", "replayed", "attempt"]
         gone = await person("dlq", "discard", "github", "--all", "--yes")
         assert gone.out.startswith("1 of 1 dead letters discarded")
         assert await person.json("dlq", "list", "github") == []

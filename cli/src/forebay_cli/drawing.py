@@ -41,6 +41,11 @@ def listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
+def plain(text: str) -> str:
+    """Text of a stranger: it moves no cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 

@@ -1,10 +1,12 @@
 """Tells what became of each message: metrics for every one, one wide log line for what somebody should look at.
 
-Deliveries that succeed are counted, and logged at level debug only: they are the rule, and a line costs a fifth of a delivery.
+Deliveries that succeed at once are counted, and logged at level debug only: they are the rule, and a line costs a fifth of a
+delivery. One that succeeds after failures is logged, so that no webhook's story ends with a failure that was overcome.
 In a flood of failures a few lines of each kind a second pass, and say how many were held back.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from forebay.envelope import Envelope
@@ -32,12 +34,17 @@ class WorkerWitness:
         if isinstance(outcome, Delivered):
             if self._tells_success:
                 self._log.write("debug", "delivery.ok", self._line(envelope, outcome, decision, seconds))
+            elif envelope.attempts_made or envelope.replayed_from:
+                self._tell("info", "delivery.ok", "", lambda: self._line(envelope, outcome, decision, seconds))
             return
         level, event, kind = self._counted(outcome, decision)
+        self._tell(level, event, kind, lambda: self._line(envelope, outcome, decision, seconds))
+
+    def _tell(self, level: str, event: str, kind: str, line: Callable[[], dict[str, Any]]) -> None:
+        """Write a line, unless too many of its kind were written within the second."""
         held_back = self._throttle.admit(f"{event} {kind}")
         if held_back is not None:
-            line = self._line(envelope, outcome, decision, seconds)
-            self._log.write(level, event, {**line, "held_back": held_back or None})
+            self._log.write(level, event, {**line(), "held_back": held_back or None})
 
     def _counted(self, outcome: Outcome, decision: Decision) -> tuple[str, str, str]:
         """Count a decision; the level, event and kind of its line."""

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from forebay_cli.drawing import plain
+
 # What stands in every line, or is said otherwise.
 _KNOWN = frozenset({"time", "level", "event", "part", "source"})
 _BAD = frozenset({"warning", "error"})
@@ -35,10 +37,10 @@ def shown(pod: str, line: str) -> str:
     """A line with the pod it is from."""
     said = parsed(line)
     if said is None:
-        return f"{pod}  {_plain(line)}"
+        return f"{pod}  {plain(line)}"
     rest = " ".join(f"{key}={_value(value)}" for key, value in said.items() if key not in _KNOWN)
     clock = str(said.get("time", ""))[11:23]
-    return f"{clock:12} {str(said.get('level', ''))[:4]:4} {pod}  {_plain(str(said['event']))}  {rest}"
+    return f"{clock:12} {str(said.get('level', ''))[:4]:4} {pod}  {plain(str(said['event']))}  {rest}"
 
 
 def as_json(pod: str, line: str) -> str:
@@ -48,10 +50,5 @@ def as_json(pod: str, line: str) -> str:
 
 
 def _value(value: Any) -> str:
-    text = _plain(str(value))
+    text = plain(str(value))
     return json.dumps(text, ensure_ascii=False) if " " in text or not text else text
-
-
-def _plain(text: str) -> str:
-    """Text of a stranger moves no cursor."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

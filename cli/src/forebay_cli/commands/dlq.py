@@ -22,6 +22,7 @@ from forebay_cli.dead.reader import Reader, reader
 from forebay_cli.dead.replay import nothing, replayer
 from forebay_cli.dead.show import full, sections, summary
 from forebay_cli.dead.work import Order, Tally, work
+from forebay_cli.drawing import plain
 from forebay_cli.placing import Place, at
 from forebay_cli.state import Home
 from forebay_cli.target import Target
@@ -360,7 +361,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
         table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if name == "detail" else None)
     for row in found:
         cells = (row["id"], row["reason"], row.get("event_type") or "", row["queue"] or "?", row["detail"])
-        id_, reason, event, queue, detail = map(_plain, cells)
+        id_, reason, event, queue, detail = (Text(plain(cell)) for cell in cells)
         attempts = str(row.get("attempts_made", ""))
         table.add_row(id_, _age(row["died_at"]), reason, event, queue, attempts, detail)
     return table
@@ -375,11 +376,6 @@ def _age(died_at: str) -> str:
         (u, n) for u, n in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if seconds >= 2 * n or n == 1
     )
     return f"{seconds // length:.0f}{unit}"
-
-
-def _plain(text: str) -> Text:
-    """Text of a stranger: no markup in it means anything, and it moves no cursor."""
-    return Text("".join(c if c.isprintable() else "�" for c in text))
 
 
 def _print_counts(shown: int, counts: Counter[str], total: int) -> None:

@@ -104,7 +104,7 @@ def _attempts(letter: Letter) -> Iterator[str]:
         yield f"the first {made - len(kept)} are not remembered one by one"
     for number, attempt in enumerate(kept, made - len(kept) + 1):
         yield _attempt(number, attempt)
-        yield from _answer(attempt)
+        yield from (f"     | {line}" for line in answer_lines(attempt.error, attempt.answer))
     if not made:
         yield "none that ended"
 
@@ -114,10 +114,9 @@ def _attempt(number: int, attempt: Attempt) -> str:
     return f"{number:>3}. {stamp(attempt.at)}  {attempt.ms:>6,} ms  {status}  {attempt.error}"
 
 
-def _answer(attempt: Attempt) -> Iterator[str]:
-    """What the destination answered, where the line of the attempt does not say it all."""
-    if not attempt.error.endswith(" ".join(attempt.answer.split())):
-        yield from (f"     | {line}" for line in attempt.answer.splitlines())
+def answer_lines(error: str, answer: str) -> list[str]:
+    """What the destination answered, where the error of the attempt does not say it all."""
+    return [] if error.endswith(" ".join(answer.split())) else answer.splitlines()
 
 
 def body_lines(body: bytes) -> list[str]:

@@ -29,6 +29,15 @@ class Metrics:
                 sums[key] = sums.get(key, 0) + value
         return sums
 
+    def largest(self, name: str, label: str) -> dict[str, float]:
+        """The largest of a metric by the values of one label; NaN is none."""
+        found: dict[str, float] = {}
+        for metric, labels, value in self.samples:
+            key = dict(labels).get(label)
+            if metric == name and key is not None and value == value:  # noqa: PLR0124  # NaN alone is not itself
+                found[key] = max(value, found.get(key, value))
+        return found
+
     def quantile(self, name: str, quantile: float) -> float | None:
         """A histogram's quantile, as the upper bound of the bucket it falls into; None if nothing was observed."""
         buckets = {float(bound): count for bound, count in self.by(f"{name}_bucket", "le").items()}
