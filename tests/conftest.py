@@ -18,6 +18,7 @@ from tools.control_plane import Binaries, ControlPlane, NoControlPlane, binaries
 from forebay.errors import Unavailable
 from tests.support.apiserver import Api, install_crds, namespace
 from tests.support.brokers import NEWEST, SUITES, Brokers, VirtualHost, virtual_host
+from tests.support.gateway import Gateway, gateway
 
 BROKERS = pytest.StashKey[Brokers]()
 # CRDs (tools/build.py) of the oldest releases that Forebay works with (docs/install.md), and of current ones.
@@ -55,6 +56,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         with suppress(BuildError):
             for name in (*FOREIGN["oldest"], *FOREIGN["newest"]):
                 built(name)
+    if any("s3_server" in getattr(item, "fixturenames", ()) for item in session.items):
+        with suppress(BuildError):
+            built("versitygw")
     for release in sorted({release for item in session.items if (release := _release(item))}):
         with suppress(Unavailable):  # the tests that need it will say so
             brokers.root(release)
@@ -186,6 +190,19 @@ def equipped(
         yield plane
     finally:
         plane.stop()
+
+
+@pytest.fixture
+async def s3_server(tmp_path: Path) -> AsyncIterator[Gateway]:
+    """An S3 server with one empty bucket."""
+    try:
+        program = built("versitygw")
+    except BuildError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"versitygw could not be had: {error}")
+        pytest.skip(f"versitygw: {error}")
+    async with gateway(program, tmp_path) as server:
+        yield server
 
 
 @pytest.fixture(scope="session", params=["2.42", "3"])

@@ -275,6 +275,7 @@ RECIPES: dict[str, Recipe] = {
     "go-ingest": GoCommand(package="peers/go-ingest"),
     "go-worker": GoCommand(package="peers/go-worker"),
     "toxiproxy-server": GoModule(package="github.com/Shopify/toxiproxy/v2/cmd/server", version="v2.5.0"),
+    "versitygw": GoModule(package="github.com/versity/versitygw/cmd/versitygw", version="v1.8.0"),
     "knative-ingress": GoModule(package="knative.dev/eventing-rabbitmq/cmd/ingress", version="v0.34.0"),
     "helm-3": GoModule(package="helm.sh/helm/v3/cmd/helm", version="v3.22.0"),
     "helm-4": GoModule(package="helm.sh/helm/v4/cmd/helm", version="v4.3.1"),

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.metrics_core import Metric
 
-from forebay.settings import Destination, IngestSettings, Route, Runtime, Verification, WorkerSettings, dump
+from forebay.settings import Destination, IngestSettings, Route, Runtime, Storage, Verification, WorkerSettings, dump
 from forebay.telemetry import Log
 from forebay.topology import RateLimit
 from forebay_ingest.app import Ingest
@@ -56,32 +56,35 @@ async def registries() -> dict[str, CollectorRegistry]:
     """Those of an endpoint and a worker that were made and not started."""
     with TemporaryDirectory() as folder:
         place = Runtime(root=Path(folder))
-        for name, content in _FILES.items():
+        for name, content in _files(folder).items():
             (place.root / name).parent.mkdir(parents=True, exist_ok=True)
             (place.root / name).write_text(content)
         log = Log({})
         return {"Ingest": Ingest(place, log).registry, "Worker": Worker(place, log).registry}
 
 
-_FILES = {
-    "config/ingest.json": dump(
-        IngestSettings(
-            source="namespace/name",
-            routes=(Route(queue="default"),),
-            verification=Verification(provider="None"),
-            path="/",
-        )
-    ),
-    "config/worker.json": dump(
-        WorkerSettings(
-            source="namespace/name",
-            queue="default",
-            destination=Destination(url="http://localhost/"),
-            rate_limit=RateLimit(requests=1, per_s=1.0, burst=1),
-        )
-    ),
-    "secrets/broker/uri": "amqp://localhost",
-}
+def _files(folder: str) -> dict[str, str]:
+    storage = Storage(provider="File", bucket=f"{folder}/bodies")
+    ingest = IngestSettings(
+        source="namespace/name",
+        routes=(Route(queue="default"),),
+        verification=Verification(provider="None"),
+        path="/",
+        storage=storage,
+    )
+    destination = Destination(url="http://localhost/")
+    worker = WorkerSettings(
+        source="namespace/name",
+        queue="default",
+        destination=destination,
+        rate_limit=RateLimit(requests=1, per_s=1.0, burst=1),
+        storage=storage,
+    )
+    return {
+        "config/ingest.json": dump(ingest),
+        "config/worker.json": dump(worker),
+        "secrets/broker/uri": "amqp://localhost",
+    }
 
 
 def page() -> str:

@@ -202,14 +202,14 @@ async def test_a_dead_letter_has_its_reason_and_every_attempt(everywhere: Place)
 
 async def test_a_message_that_is_no_envelope_becomes_a_dead_letter_with_its_bytes(everywhere: Place) -> None:
     async with delivering(everywhere, says(OK)) as (server, _):
-        headers: dict[str, Any] = {"forebay-envelope": 2, "theirs": "kept", "nested": {"a": [1, True]}}
+        headers: dict[str, Any] = {"forebay-envelope": 3, "theirs": "kept", "nested": {"a": [1, True]}}
         strange = AmqpMessage(message_id="m", timestamp=1, content_type="x/y", headers=headers, body=b"\0\xff")
         await everywhere.publisher.publish(NAMES.exchange, QUEUE, strange)
         (message,) = await everywhere.dead_letters(1)
         assert (message.message_id, message.content_type, message.body) == ("m", "x/y", b"\0\xff")
         assert {name: message.headers[name] for name in headers} == headers
         assert message.headers["forebay-reason"] == "undecodable"
-        assert "version 2" in message.headers["forebay-detail"]
+        assert "version 3" in message.headers["forebay-detail"]
         assert server.requests == []
 
 

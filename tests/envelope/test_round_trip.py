@@ -16,9 +16,11 @@ from forebay.envelope import (
     GROWTH,
     AmqpMessage,
     Attempt,
+    Claim,
     DeadLetter,
     Envelope,
     UndecodableError,
+    claim_key,
     decode,
     encode,
 )
@@ -62,6 +64,18 @@ ENVELOPES = st.builds(
     dead=st.none() | st.builds(DeadLetter, reason=WORDS, detail=WORDS, at=COUNTS),
     replayed_from=st.none() | WORDS,
 )
+CLAIMED = st.builds(
+    dataclasses.replace,
+    ENVELOPES,
+    source=st.just("payments/github"),
+    body=st.just(b""),
+    claim=st.builds(
+        Claim,
+        key=st.uuids().map(lambda one: claim_key("payments/github", str(one))),
+        size=st.integers(1, 2**53),
+        sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
+    ),
+)
 
 
 def envelope(**changes: Any) -> Envelope:
@@ -77,9 +91,39 @@ def decoded(message: AmqpMessage) -> Envelope:
     return decode(message.message_id, message.content_type, message.headers, message.body)
 
 
-@given(ENVELOPES)
+@given(ENVELOPES | CLAIMED)
 def test_what_is_encoded_comes_back_the_same(original: Envelope) -> None:
     assert decoded(encode(original)) == original
+
+
+CLAIM = Claim(key="forebay/payments/github/01a2", size=9, sha256="0" * 64)
+
+
+def test_a_forebay_that_knows_no_claims_does_not_take_an_empty_body_for_the_webhook() -> None:
+    assert encode(envelope()).headers["forebay-envelope"] == 1
+    assert encode(envelope(body=b"", claim=CLAIM)).headers["forebay-envelope"] == 2
+    assert envelope(body=b"", claim=CLAIM).size == 9
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("forebay-claim-key", "forebay/payments/other/01a2"),
+        ("forebay-claim-key", "forebay/payments/github/../other/01a2"),
+        ("forebay-claim-key", "forebay/payments/github/"),
+        ("forebay-claim-key", "/etc/passwd"),
+        ("forebay-claim-key", None),
+        ("forebay-claim-bytes", 0),
+        ("forebay-claim-bytes", "9"),
+        ("forebay-claim-sha256", "0" * 63),
+        ("forebay-claim-sha256", "0" * 63 + "G"),
+    ],
+)
+def test_a_reference_leads_nowhere_but_to_a_body_of_its_source(header: str, value: object) -> None:
+    message = encode(envelope(body=b"", claim=CLAIM))
+    message.headers[header] = value
+    with pytest.raises(UndecodableError):
+        decoded(message)
 
 
 @given(HEADERS)
@@ -96,7 +140,8 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 KNOWN = sorted({*encode(envelope(dead=DeadLetter(reason="x", detail="y", at=1))).headers, "forebay-attempts",
                 "forebay-attempts-made", "forebay-first-failed-at", "forebay-delivery-id", "forebay-event-type",
-                "traceparent", "forebay-replayed-from"})  # fmt: skip
+                "traceparent", "forebay-replayed-from", "forebay-claim-key", "forebay-claim-bytes",
+                "forebay-claim-sha256"})  # fmt: skip
 JSON_TEXTS = st.sampled_from([
     "null", "1", '"x"', "{}", "[null]", "[1]", "[[]]", '[{"at":1}]', '[{"at":Infinity,"ms":1,"error":"","status":null}]',
     '[{"at":NaN,"ms":1,"error":"","status":null}]', '[{"at":1e999,"ms":1,"error":"","status":null}]',
@@ -145,8 +190,8 @@ def test_a_missing_header_is_named(name: str) -> None:
 
 
 def test_a_newer_envelope_is_told_apart_from_a_broken_one() -> None:
-    with pytest.raises(UndecodableError, match="version 2 is not known"):
-        decode("x", None, {**encode(envelope()).headers, "forebay-envelope": 2}, b"")
+    with pytest.raises(UndecodableError, match="version 3 is not known"):
+        decode("x", None, {**encode(envelope()).headers, "forebay-envelope": 3}, b"")
 
 
 def test_no_message_id_is_undecodable() -> None:

@@ -38,10 +38,12 @@ class Endpoint:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, root: Path, *, tick_s: float = 0.02, secret: bytes = SECRET, **changes: Any
+        cls, root: Path, *, tick_s: float = 0.02, secret: bytes = SECRET, credentials: bytes = b"", **changes: Any
     ) -> AsyncIterator[Self]:
         """Serve until the block ends; `changes` are of limits, of the answer, or of the settings themselves."""
         _write(root, secret, settings(**changes))
+        (root / "secrets/storage").mkdir(exist_ok=True)
+        (root / "secrets/storage/credentials").write_bytes(credentials)
         problems: list[Any] = []
         loop, log = asyncio.get_running_loop(), io.StringIO()
         loop.set_exception_handler(lambda _, context: problems.append(context))

@@ -9,6 +9,7 @@ from forebay.envelope import AmqpMessage, Envelope, encode
 from forebay.settings import RetryPolicy
 from forebay.topology import TIERS, Names
 from forebay_worker import consume, retry
+from forebay_worker.claims import homeless
 from forebay_worker.consume import Admit, Consumption
 from forebay_worker.outcome import Delivered, Failed, Outcome
 from forebay_worker.settle import Settler
@@ -44,7 +45,9 @@ class Case:
         self.under_way: dict[str, asyncio.Future[Outcome]] = {}
         settler = Settler(publisher=self.broker, names=NAMES, queue="default", unsettled=lambda _: None)
         policy = retry.policy(RetryPolicy(max_age_s=10**10), TIERS)
-        self.worker = Consumption(self.deliver, settler, policy, self.witness, concurrency=concurrency, admit=admit)
+        self.worker = Consumption(
+            self.deliver, settler, policy, self.witness, concurrency=concurrency, admit=admit, deliver_claimed=homeless
+        )
 
     async def deliver(self, one: Envelope) -> Outcome:
         self.under_way[one.id] = asyncio.get_running_loop().create_future()

@@ -26,6 +26,7 @@ from forebay.errors import Unavailable
 from forebay.settings import RetryPolicy
 from forebay.topology import TIERS, Names
 from forebay_worker import consume, retry, settle
+from forebay_worker.claims import homeless
 from forebay_worker.consume import Consumption
 from forebay_worker.outcome import Buried, Delivered, Outcome, Refused
 from forebay_worker.settle import Settler
@@ -75,7 +76,7 @@ class Machine(RuleBasedStateMachine):
     def fresh_worker(self) -> Consumption:
         settler = self.settler_kind(publisher=self.broker, names=NAMES, queue="default", unsettled=lambda _: None)
         policy = retry.policy(RetryPolicy(max_attempts=4, max_age_s=10**9), TIERS)
-        return Consumption(self.deliver, settler, policy, self.witness, concurrency=3)
+        return Consumption(self.deliver, settler, policy, self.witness, concurrency=3, deliver_claimed=homeless)
 
     async def deliver(self, one: Envelope) -> Outcome:
         await Step()

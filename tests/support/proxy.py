@@ -5,6 +5,7 @@ What a test says is a function from a request to a `Fate`. Acts are requests tha
 
 import asyncio
 import contextlib
+import io
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -49,6 +50,7 @@ class Proxy:
 
     upstream: str  # URL of the server, without a path
     trust: ssl.SSLContext | None = None
+    keeps_host: bool = False  # the server is told what the client took us for, which some sign
     fate: Callable[[web.Request], Fate] = lambda _: PASS
     # Around each act: it waits in `begin` for its turn, and `end` runs before the operator hears how it went.
     begin: Callable[[], Awaitable[bool]] | None = None
@@ -104,10 +106,12 @@ class Proxy:
     async def _forward(self, request: web.Request, body: bytes, fate: Fate, counted: bool) -> web.StreamResponse:
         assert self._session is not None
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+        if self.keeps_host:
+            headers["Host"] = request.host
         async with self._session.request(
             request.method,
             URL(f"{self.upstream}{request.raw_path}", encoded=True),
-            data=body or None,
+            data=io.BytesIO(body) if body else None,
             headers=headers,
             skip_auto_headers=("Accept", "Content-Type", "User-Agent"),
             allow_redirects=False,
@@ -123,6 +127,7 @@ class Proxy:
 
 async def _stream(request: web.Request, answer: aiohttp.ClientResponse, fate: Fate) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=_passed(answer))
+    response.content_length = answer.content_length
     await response.prepare(request)
     async for chunk in answer.content.iter_any():
         if fate.mute:
@@ -147,9 +152,11 @@ def _cut(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def proxy(upstream: str, trust: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+async def proxy(
+    upstream: str, trust: ssl.SSLContext | None = None, *, keeps_host: bool = False
+) -> AsyncIterator[Proxy]:
     """A proxy before the server at this URL, until the block ends."""
-    one = Proxy(upstream, trust)
+    one = Proxy(upstream, trust, keeps_host)
     await one.open()
     try:
         yield one

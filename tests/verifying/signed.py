@@ -6,7 +6,7 @@ from forebay.signatures.elsewhere import Line
 from forebay.signatures.presets import preset
 from forebay.signatures.scheme import Scheme
 from forebay.signatures.sign import sign
-from forebay.signatures.verify import Reason, Refused, Verified, Verifier
+from forebay.signatures.verify import Reason, Refused, Streamed, Verified, Verifier
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
@@ -56,11 +56,23 @@ def verdict(
 ) -> int | Reason | None:
     """The number of the secret that matched, or the reason of the refusal."""
     answer = Verifier(scheme, secrets).verify(headers, body, now, line)
+    if scheme.streams:
+        assert streamed(Verifier(scheme, secrets), headers, body, now, line) == answer
     match answer:
         case Verified(secret):
             return secret
         case Refused(reason):
             return reason
+
+
+def streamed(verifier: Verifier, headers: RawHeaders, body: bytes, now: float, line: Line | None) -> Verified | Refused:
+    """The answer where the body comes in pieces."""
+    begun = verifier.begin(headers, now, line)
+    if not isinstance(begun, Streamed):
+        return begun
+    for start in range(0, len(body), 7):
+        begun.take(body[start : start + 7])
+    return begun.verdict()
 
 
 def with_value(headers: RawHeaders, name: bytes, value: bytes) -> RawHeaders:

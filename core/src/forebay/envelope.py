@@ -1,16 +1,19 @@
 """One webhook in flight: a frozen value, and its form as an AMQP message. Reads nothing, changes nothing.
 
-The AMQP body is the raw request body. Standard properties hold what RabbitMQ has a place for (message_id, timestamp,
+The AMQP body is the raw request body, or nothing where that was too large: then headers say where it is. Standard properties hold what RabbitMQ has a place for (message_id, timestamp,
 content_type, app_id); headers named `forebay-…` hold the rest, so that a person can read a message in RabbitMQ's own UI.
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self, TypeVar
 
 VERSION = 1
+# Of a message whose body is elsewhere. A Forebay that does not know it buries it, and never delivers an empty body for it.
+CLAIMED_VERSION = 2
 APP_ID = "forebay"
 
 # How many attempts a message remembers in full; older ones are only counted. Bounds the header's size.
@@ -22,6 +25,10 @@ ATTEMPTS_BYTES = 16 * 1024
 # Bytes at most by which retries, dead-lettering and replays make a message's headers grow. All headers must fit into one
 # frame of AMQP, so whoever takes a webhook in leaves so much room: what was accepted can always be retried and buried.
 GROWTH = 40 * 1024
+# Headers of a reference to a body that is elsewhere.
+CLAIM_KEY, CLAIM_BYTES, CLAIM_SHA256 = "forebay-claim-key", "forebay-claim-bytes", "forebay-claim-sha256"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 # What begins the names of headers that a broker added on the way. What they say is told by our own headers, and x-death
 # makes no sense on a new message.
 _OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
@@ -54,6 +61,15 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Where a body is that was too large for the queue, and what it must be."""
+
+    key: str  # of the object in the source's storage
+    size: int  # bytes
+    sha256: str  # in lower-case hex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """A webhook with everything known about it."""
 
@@ -65,7 +81,7 @@ class Envelope:
     received_at: int  # ms since 1970
     client: str  # address of the peer that sent it
     header_block: bytes  # the original headers, "Name: value\r\n" each, order and duplicates kept
-    body: bytes  # exactly the bytes that were signed; nobody parses or re-encodes them
+    body: bytes  # exactly the bytes that were signed; nobody parses or re-encodes them. Empty with a claim
     content_type: str | None = None
     delivery_id: str | None = None  # the provider's own id of the delivery
     event_type: str | None = None
@@ -75,6 +91,12 @@ class Envelope:
     first_failed_at: int | None = None  # ms since 1970
     dead: DeadLetter | None = None
     replayed_from: str | None = None  # "REASON at RFC3339 after N attempts" of the dead letter it once was
+    claim: Claim | None = None  # where the body is, if it is not here
+
+    @property
+    def size(self) -> int:
+        """Bytes of the webhook's body, wherever it is."""
+        return len(self.body) if self.claim is None else self.claim.size
 
     @property
     def attempt(self) -> int:
@@ -138,13 +160,14 @@ def encode(envelope: Envelope) -> AmqpMessage:
         "forebay-first-failed-at": envelope.first_failed_at,
         "forebay-replayed-from": envelope.replayed_from,
         **(obituary(dead.reason, dead.detail, dead.at) if dead else {}),
+        **(_reference(envelope.claim) if envelope.claim else {}),
     }
     return AmqpMessage(
         message_id=envelope.id,
         timestamp=envelope.received_at // 1000,
         content_type=envelope.content_type,
         headers={
-            "forebay-envelope": VERSION,
+            "forebay-envelope": VERSION if envelope.claim is None else CLAIMED_VERSION,
             "forebay-source": envelope.source,
             "forebay-queue": envelope.queue,
             "forebay-method": envelope.method,
@@ -164,6 +187,15 @@ def obituary(reason: str, detail: str, at: int) -> dict[str, Any]:
     return {"forebay-reason": reason, "forebay-detail": detail[:ERROR_LENGTH], "forebay-dead-at": at}
 
 
+def claim_key(source: str, event_id: str) -> str:
+    """Where the body of a webhook of this source ("namespace/name") is. The first part is for a bucket's lifecycle rule."""
+    return f"forebay/{source}/{event_id}"
+
+
+def _reference(claim: Claim) -> dict[str, Any]:
+    return {CLAIM_KEY: claim.key, CLAIM_BYTES: claim.size, CLAIM_SHA256: claim.sha256}
+
+
 def as_sent(headers: Mapping[str, Any]) -> dict[str, Any]:
     """The headers of any message without those that a broker added."""
     return {name: value for name, value in headers.items() if not name.startswith(_OF_THE_BROKER)}
@@ -175,9 +207,9 @@ def decode(
     """The envelope of a message. Raises UndecodableError with the reason; never anything else."""
     fields = _Fields(headers or {})
     version = fields.required("forebay-envelope", int)
-    if version != VERSION:
+    if version not in (VERSION, CLAIMED_VERSION):
         raise UndecodableError(
-            f"envelope version {version} is not known here (only {VERSION}); a newer Forebay wrote it"
+            f"envelope version {version} is not known here (only {VERSION} and {CLAIMED_VERSION}); a newer Forebay wrote it"
         )
     if not isinstance(message_id, str) or not message_id:
         raise UndecodableError("the message has no message_id")
@@ -200,6 +232,7 @@ def decode(
         first_failed_at=fields.optional("forebay-first-failed-at", int),
         dead=_dead_letter(fields),
         replayed_from=fields.optional("forebay-replayed-from", str),
+        claim=None if version == VERSION else _claim(fields),
     )
 
 
@@ -245,6 +278,20 @@ def _dead_letter(fields: _Fields) -> DeadLetter | None:
         detail=fields.optional("forebay-detail", str) or "",
         at=fields.optional("forebay-dead-at", int) or 0,
     )
+
+
+def _claim(fields: _Fields) -> Claim:
+    claim = Claim(
+        key=fields.required(CLAIM_KEY, str),
+        size=fields.required(CLAIM_BYTES, int),
+        sha256=fields.required(CLAIM_SHA256, str),
+    )
+    # A stranger's message leads nowhere but into the source's own objects.
+    place, _, name = claim.key.rpartition("/")
+    own = f"{place}/" == claim_key(fields.required("forebay-source", str), "")
+    if not (own and _ID.fullmatch(name) and _SHA256.fullmatch(claim.sha256) and claim.size):
+        raise UndecodableError("the reference to the body can not be one")
+    return claim
 
 
 def _dump_attempts(attempts: tuple[Attempt, ...]) -> str:

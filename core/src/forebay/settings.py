@@ -20,6 +20,8 @@ from forebay.topology import TIERS, RateLimit
 
 KIB, MIB = 1024, 1024 * 1024
 DEFAULT_ROOT = "/etc/forebay"
+# Bytes of the largest body that travels through a queue, and of the largest that is looked into as a whole.
+WHOLE_BYTES = 16 * MIB
 
 T = TypeVar("T")
 
@@ -90,6 +92,23 @@ class Handshake:
     confirms: bool = False  # subscriptions, by a visit to the URL that the provider sends
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Where bodies go that are too large for a queue, and how endpoint and workers reach it."""
+
+    provider: Literal["S3", "GCS", "Azure", "File"]
+    bucket: str  # or container; of File an absolute folder that all processes share
+    endpoint: str | None = None  # URL, if it is not the provider's own
+    region: str | None = None  # of S3
+    account: str | None = None  # of Azure
+    credentials_file: str | None = None  # relative to FOREBAY_ROOT; None: the workload's identity
+    threshold_bytes: int = 256 * KIB  # larger bodies go there
+    put_s: float = 30.0  # for one body, from the complete request on; then 503
+    puts: int = 4  # at once, of one endpoint; the next ones wait
+    spool_bytes: int = 2048 * MIB  # on the endpoint's disk: bodies that are not stored yet, all together
+    delete_delivered: bool = True  # when it is delivered a body goes
+
+
 # Headers that frame an answer, that the endpoint adds to each, or that another setting says; x-forebay-… are ours too.
 ENDPOINT_HEADERS = (
     "connection", "content-length", "content-type", "date", "keep-alive", "trailer", "transfer-encoding", "upgrade",
@@ -145,6 +164,7 @@ class IngestSettings:
     broker_url_file: str = "secrets/broker/uri"
     answer: Answer = field(default_factory=Answer)
     limits: IngestLimits = field(default_factory=IngestLimits)
+    storage: Storage | None = None
     drain_s: float = 25.0  # from SIGTERM to the end, at most
     suspended: bool = False  # answer 503 to everything
 
@@ -220,6 +240,7 @@ class WorkerSettings:
     concurrency: int = 10
     rate_limit: RateLimit | None = None  # of all workers of the source together
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    storage: Storage | None = None
     broker_url_file: str = "secrets/broker/uri"
     drain_s: float = 40.0  # from SIGTERM to the end, at most; longer than one delivery may take
     suspended: bool = False  # consume nothing

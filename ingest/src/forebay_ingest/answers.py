@@ -47,6 +47,7 @@ CONFIRMATION = Refusal("confirmation", 503, "The subscription could not be confi
 UNHANDLED = Refusal("unhandled", 503, "The webhook could not be taken.", retry=True, close=True)
 
 _STORE = "The webhook could not be stored safely."
+STORAGE = Refusal("storage", 503, _STORE, retry=True)
 BROKER_REFUSALS = {
     cause: Refusal(cause, 503, _STORE, retry=True)
     for cause in ("unroutable", "refused", "timeout", "disconnected", "blocked", "down", "busy")
@@ -56,7 +57,8 @@ BROKER_REFUSALS = {
 REFUSALS = (
     NOT_FOUND, METHOD, CONTENT_TYPE, TOO_LARGE, HEADERS_TOO_LARGE, BAD_REQUEST, SLOW, SIGNATURE,
     VERIFY_TOKEN, CHALLENGE,
-    SUSPENDED, OVERLOADED, CONNECTIONS, KEYS, CONFIRMATION, UNHANDLED, *BROKER_REFUSALS.values(),
+    SUSPENDED, OVERLOADED, CONNECTIONS, KEYS, CONFIRMATION, UNHANDLED, STORAGE,
+    *BROKER_REFUSALS.values(),
 )  # fmt: skip
 
 

@@ -19,17 +19,22 @@ from forebay.signatures.key_ring import KeyRing, read_certificate, read_key_set
 from forebay.signatures.replies import Replies
 from forebay.signatures.scheme import Algorithm
 from forebay.signatures.verify import Verifier
+from forebay.storage import Storage
 from forebay.telemetry import Log
 from forebay.tracing import from_environment
 from forebay_ingest.answers import Answers
+from forebay_ingest.claim_measures import ClaimMeasures
+from forebay_ingest.claims import Claims
 from forebay_ingest.connection import Connection
 from forebay_ingest.fetching import Fetcher
 from forebay_ingest.handshakes import Door
 from forebay_ingest.measures import Measures
 from forebay_ingest.receive import Receiver
+from forebay_ingest.spool import Spool
 from forebay_ingest.waiting import WaitingRoom
 
 SETTINGS_FILE = "config/ingest.json"
+SPOOL_FOLDER = "spool"  # large bodies while they come in
 
 _TICK_S = 0.5  # the clock that sweeps deadlines and dates answers
 _SECRETS_S = 5.0  # how often mounted Secrets are looked at for a rotation
@@ -79,6 +84,10 @@ class Ingest:
         self.receiver: Receiver | Door | WaitingRoom = self._door or receiver
         if isinstance(verifier, Fetching):
             self.receiver = WaitingRoom(self._door or receiver, verifier, self._fetcher("keys", self._keep_keys, log))
+        self.claims = self._claims(receiver)
+        self.inline_bytes = self.limits.body_bytes
+        if self.settings.storage is not None:
+            self.inline_bytes = min(self.settings.storage.threshold_bytes, self.limits.body_bytes)
         methods = (*self.settings.methods, *(item.method for item in self._handshakes))
         self.answers = Answers(
             self.settings.answer, retry_after_s=self.limits.retry_after_s, allow=tuple(dict.fromkeys(methods))
@@ -195,6 +204,15 @@ class Ingest:
     def _open_door(self, receiver: Receiver, log: Log) -> Door:
         visits = self._fetcher("confirmation", lambda *_: None, log) if self.settings.handshake.confirms else None
         return Door(receiver, self._replies(self._secrets), self._measures, log, visits)
+
+    def _claims(self, receiver: Receiver) -> Claims | None:
+        given, runtime = self.settings.storage, self._runtime
+        if given is None:
+            return None
+        spool = Spool(runtime.root / SPOOL_FOLDER, given.spool_bytes)
+        measures = ClaimMeasures(self.registry, self.settings.source, lambda: spool.held)
+        room = self.receiver if isinstance(self.receiver, WaitingRoom) else None
+        return Claims(receiver, Storage(given, runtime.read_secret), spool, measures, self._log, room=room)
 
     def _replies(self, secrets: _Secrets) -> Replies:
         scheme = scheme_of(self.settings.verification)

@@ -18,6 +18,7 @@ from forebay.settings import IngestLimits
 from forebay.signatures.replies import Reply
 from forebay_ingest import answers
 from forebay_ingest.answers import Answers, Refusal
+from forebay_ingest.claims import Claims, Intake
 from forebay_ingest.handshakes import Door
 from forebay_ingest.head import refusal_of, size_of
 from forebay_ingest.receive import Receiver, Verdict
@@ -30,6 +31,8 @@ class Listener(Protocol):
     limits: IngestLimits
     answers: Answers
     receiver: Receiver | Door | WaitingRoom
+    claims: Claims | None  # takes larger bodies than these, if there is a storage:
+    inline_bytes: int
     connections: "set[Connection]"
     reading_bytes: int  # received of requests that are not complete, over all connections
     draining: bool
@@ -39,14 +42,16 @@ class _State(enum.Enum):
     IDLE = enum.auto()  # between requests
     HEAD = enum.auto()  # a head has begun
     BODY = enum.auto()  # a body is being read
+    SPOOL = enum.auto()  # a body is being read that is too large for the queue
     WAITING = enum.auto()  # the whole request is with the receiver
     TURN = enum.auto()  # it is answered; what came behind it is taken up in the next turn of the loop
     CLOSING = enum.auto()  # the last answer is written
 
 
 # By names of the module's: Python 3.11 takes 80 ns to find a member in its enumeration, and a webhook asks ten times.
-_IDLE, _HEAD, _BODY, _WAITING, _TURN, _CLOSING = _State
+_IDLE, _HEAD, _BODY, _SPOOL, _WAITING, _TURN, _CLOSING = _State
 _READING = (_IDLE, _HEAD, _BODY)
+_PARSING = (*_READING, _SPOOL)  # of the last one the disk sets the pace
 
 # Bytes of a request's target at most.
 _MAX_TARGET = 16 * 1024
@@ -65,7 +70,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog", "_behind", "_block", "_body", "_choked", "_clean", "_client", "_collected",
-        "_half_closed", "_head", "_held", "_keep_alive", "_length", "_listener", "_loop", "_parser",
+        "_framed", "_half_closed", "_head", "_held", "_intake", "_keep_alive", "_length", "_listener", "_loop", "_parser",
         "_paused", "_state", "_swallowed", "_transport", "deadline",
     )  # fmt: skip
 
@@ -79,6 +84,8 @@ class Connection(asyncio.Protocol):
         self._head: Any = None  # aiohttp's RawRequestMessage
         self._body: Any = EMPTY_PAYLOAD  # aiohttp's StreamReader
         self._collected = bytearray()  # of a body that comes in parts
+        self._intake: Intake | None = None  # takes it instead, where it is too large for the queue
+        self._framed = 0  # bytes that the pieces of a large body came in
         self._held = 0  # bytes of this request in the listener's reading_bytes
         self._length: int | None = None  # Content-Length, None if it is not known
         self._behind = -1  # bytes received behind the head, -1 if that is not known
@@ -132,7 +139,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A sender may close its side and still wait for the answers of what it has sent whole."""
         self._half_closed = True
-        return self._state in (_WAITING, _TURN)
+        return self._state in (_WAITING, _TURN) or (self._state is _SPOOL and bool(self._backlog))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why it went changes nothing
         self._listener.connections.discard(self)
@@ -140,6 +147,7 @@ class Connection(asyncio.Protocol):
         self._drop_backlog()
         if self._state is _WAITING:
             self._listener.receiver.hung_up()
+        self._abandon()
         self._transport = self._parser = (
             None  # which refer to this connection: only the garbage collector would find them
         )
@@ -173,7 +181,7 @@ class Connection(asyncio.Protocol):
 
     def expired(self) -> None:
         """The deadline has passed."""
-        if self._state in (_HEAD, _BODY):
+        if self._state in (_HEAD, _BODY, _SPOOL):
             self._refuse(answers.SLOW)
         elif self._transport is not None:
             self._transport.abort()
@@ -211,6 +219,8 @@ class Connection(asyncio.Protocol):
             self._begin(*messages[0], size=len(data), upgraded=upgraded)
         elif self._state is _BODY:
             self._continue_body(len(data))
+        elif self._state is _SPOOL:
+            self._spool(self._body.read_nowait(), len(data))
         elif self._state is _HEAD:
             self._hold(len(data))
             if self._held > self._listener.limits.header_bytes:
@@ -252,8 +262,8 @@ class Connection(asyncio.Protocol):
         self._hold(max(size, len(part)))  # what frames the chunks, and trailers, count as well
         self._collected += part
         length, limits = len(self._collected), self._listener.limits
-        if length > limits.body_bytes:
-            self._refuse(answers.TOO_LARGE)
+        if length > self._listener.inline_bytes:
+            self._outgrow(bytes(self._collected))
         elif self._held > 2 * (length + limits.header_bytes):
             self._refuse(answers.BAD_REQUEST)  # chunks of a few bytes cost a hundred times their share of the CPU
         elif self._body.is_eof():
@@ -268,8 +278,8 @@ class Connection(asyncio.Protocol):
 
     def _complete(self, body: bytes) -> None:
         self._release()
-        if len(body) > self._listener.limits.body_bytes:
-            self._refuse(answers.TOO_LARGE)
+        if len(body) > self._listener.inline_bytes:
+            self._outgrow(body)
             return
         self._state = _WAITING
         try:
@@ -278,6 +288,50 @@ class Connection(asyncio.Protocol):
             self._loop.call_exception_handler({"message": "a webhook could not be handled", "exception": error})
             if self._state is _WAITING:
                 self._refuse(answers.UNHANDLED)
+
+    # ------------------------------------------------------------------------------------------------- a large webhook
+
+    def _outgrow(self, begun: bytes) -> None:
+        """The body is too large for the queue: the storage's, if there is one."""
+        claims = self._listener.claims
+        taker = claims.begin(self._head, self._block, self._client, self._flow) if claims else answers.TOO_LARGE
+        if isinstance(taker, Refusal):
+            self._refuse(taker)
+            return
+        self._framed, held = 0, self._held
+        self._release()
+        self._intake, self._state = taker, _SPOOL
+        self._spool(begun, held)
+
+    def _spool(self, piece: bytes, size: int) -> None:
+        """Go on with a large body: a piece of it, and the bytes that it came in."""
+        intake, limits = self._intake, self._listener.limits
+        assert intake is not None
+        self._framed += size
+        refusal = intake.take(piece)
+        if refusal is None and self._framed > 2 * (intake.body.size + limits.header_bytes):
+            refusal = answers.BAD_REQUEST  # as in `_continue_body`
+        if refusal is not None:
+            self._refuse(refusal)
+        elif self._body.is_eof():
+            self._intake, self._state = None, _WAITING
+            intake.finish(self._answer)
+
+    def _abandon(self) -> None:
+        if self._intake is not None:
+            self._intake.abandon()
+            self._intake = None
+
+    def _flow(self) -> None:
+        """Some of the body is on disk, or never will be."""
+        if self._intake is None or self._transport is None:
+            return
+        if (refusal := self._intake.refusal) is not None:
+            self._refuse(refusal)
+            return
+        self._pump()
+        if self._half_closed and self._state is _SPOOL and not self._backlog:
+            self._transport.close()  # the rest will never come
 
     # ----------------------------------------------------------------------------------------------------- the answer
 
@@ -307,6 +361,7 @@ class Connection(asyncio.Protocol):
         ends = head is None or not self._keep_alive or listener.draining or head.version != HttpVersion11
         close = refusal.close or unread or ends
         self._release()
+        self._abandon()
         if self._transport is not None:
             head_only = head is not None and head.method == "HEAD"
             self._transport.write(listener.answers.refused(refusal, close=close, head_only=head_only))
@@ -375,14 +430,19 @@ class Connection(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Give the parser what it was not given yet, slice by slice, until it has a request."""
-        while self._backlog and self._state in _READING:
+        while self._backlog and self._state in _PARSING and not self._full:
             piece, self._backlog = self._backlog[:_SLICE], self._backlog[_SLICE:]
             self._listener.reading_bytes -= len(piece)
             self._feed(piece)
-        if self._backlog:
+        if self._backlog or self._full:
             self._pause()  # the socket keeps the rest
         else:
             self._resume()
+
+    @property
+    def _full(self) -> bool:
+        """Whether a large body comes faster than it is written."""
+        return self._intake is not None and self._intake.full
 
     def _drop_backlog(self) -> None:
         self._listener.reading_bytes -= len(self._backlog)
@@ -394,6 +454,6 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._paused and not self._backlog and not self._choked and self._transport is not None:
+        if self._paused and not (self._backlog or self._choked or self._full) and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()

@@ -9,7 +9,16 @@ from functools import lru_cache
 
 from forebay.amqp import frames
 from forebay.amqp.frames import cut, int_item, int_key, length, text_item, text_key
-from forebay.envelope import APP_ID, GROWTH, VERSION
+from forebay.envelope import (
+    APP_ID,
+    CLAIM_BYTES,
+    CLAIM_KEY,
+    CLAIM_SHA256,
+    CLAIMED_VERSION,
+    GROWTH,
+    VERSION,
+    Claim,
+)
 from forebay.settings import IngestSettings
 from forebay.topology import Names
 
@@ -35,6 +44,7 @@ class Received:
     event_type: str | None
     traceparent: str | None
     body: bytes
+    claim: Claim | None = None  # where the body is, if it is not here
 
 
 class Prepared:
@@ -46,9 +56,7 @@ class Prepared:
         exchange = names.exchange.encode()
         self._methods = {queue: frames.method_frame(exchange, names.queue(queue).encode()) for queue in queues}
         self._sources = {
-            queue: int_item(b"forebay-envelope", VERSION)
-            + text_item(b"forebay-source", settings.source.encode())
-            + text_item(b"forebay-queue", queue.encode())
+            queue: text_item(b"forebay-source", settings.source.encode()) + text_item(b"forebay-queue", queue.encode())
             for queue in queues
         }
         # Most webhooks of a source come the same way; a stranger who varies it makes nothing grow.
@@ -60,7 +68,7 @@ class Prepared:
         if not block.isascii():
             block = _readable(block)
         items = [
-            self._way(queue, received.method, received.target),
+            self._way(queue, received.method, received.target, received.claim is None),
             *(_RECEIVED_AT, received.received_at.to_bytes(8, "big")),
             *(_CLIENT, length(client), client),
             *(_BLOCK, length(block), block),
@@ -71,6 +79,8 @@ class Prepared:
             items += _item(_EVENT_TYPE, received.event_type)
         if received.traceparent is not None:
             items += _item(_TRACEPARENT, received.traceparent)
+        if received.claim is not None:
+            items += _reference(received.claim)
         return frames.publish_frames(
             self._methods[queue],
             # One that is too long is still whole in the header block.
@@ -84,14 +94,23 @@ class Prepared:
             reserve=GROWTH if frame_max >= 2 * GROWTH else 0,
         )
 
-    def _way_of(self, queue: str, method: str, target: str) -> bytes:
-        """The items of the table that say whose the webhook is and how it was sent."""
-        return b"".join((self._sources[queue], *_item(_METHOD, method), _TARGET, *_counted(target)))
+    def _way_of(self, queue: str, method: str, target: str, whole: bool) -> bytes:
+        """The items of the table that say whose the webhook is, how it was sent, and whether its body is here."""
+        version = int_item(b"forebay-envelope", VERSION if whole else CLAIMED_VERSION)
+        return b"".join((version, self._sources[queue], *_item(_METHOD, method), _TARGET, *_counted(target)))
 
 
 def _item(key: bytes, value: str) -> tuple[bytes, bytes, bytes]:
     text = value.encode("utf-8", "replace")
     return key, length(text), text
+
+
+def _reference(claim: Claim) -> tuple[bytes, ...]:
+    return (
+        text_item(CLAIM_KEY.encode(), claim.key.encode()),
+        int_item(CLAIM_BYTES.encode(), claim.size),
+        text_item(CLAIM_SHA256.encode(), claim.sha256.encode()),
+    )
 
 
 def _counted(target: str) -> tuple[bytes, bytes]:

@@ -62,6 +62,8 @@ class Receiver:
         self._exchange = Names.of(settings.source).exchange
         self._ids = IdSource()
         self._router = Router(settings.routes, scheme.event_type)
+        self.verifies_whole = not scheme.streams  # a signature needs all of the body at hand
+        self.needs_body = self.verifies_whole or self._router.reads_body
         self._prepared = Prepared(settings)
         self._delivery_id_headers = tuple(istr(name) for name in scheme.delivery_id_headers)
         self._path = settings.path
@@ -93,12 +95,19 @@ class Receiver:
         line = self.line_of(head) if verifier.looks_at_line else None
         verdict = verifier.verify(head.raw_headers, body, now, line)
         if type(verdict) is Refused:
-            self._measures.signature_refused(verdict.reason)
-            respond(answers.SIGNATURE)
+            respond(self.signature_refused(verdict))
             return
-        queue, received = self._take_in(head, body, block, client, int(now * 1000))
-        event_id, span, started = received.event_id, self._begin_span(received), time.perf_counter()
-        size = len(body)  # the body itself is not kept until the confirm
+        queue, received = self.take_in(head, body, block, client, int(now * 1000))
+        self.publish(queue, received, len(body), respond)
+
+    def signature_refused(self, verdict: Refused) -> Refusal:
+        """Count a signature that does not verify; what its sender hears."""
+        self._measures.signature_refused(verdict.reason)
+        return answers.SIGNATURE
+
+    def publish(self, queue: str, received: Received, size: int, respond: Respond) -> None:
+        """Publish a webhook whose body, here or in the storage, has so many bytes; the confirm decides the answer."""
+        event_id, span, started = received.event_id, self._begin_span(received, size), time.perf_counter()
 
         def settled(outcome: Outcome) -> None:
             if span is not None:
@@ -118,7 +127,13 @@ class Receiver:
             return
         self._publisher.send(publish, event_id, settled)
 
-    def _take_in(self, head: Any, body: bytes, block: bytes, client: bytes, now_ms: int) -> tuple[str, Received]:
+    @property
+    def obstacle(self) -> Refusal | None:
+        """Why a publish would fail at once."""
+        obstacle = self._publisher.obstacle
+        return None if obstacle is None else BROKER_REFUSALS[obstacle.value]
+
+    def take_in(self, head: Any, body: bytes, block: bytes, client: bytes, now_ms: int) -> tuple[str, Received]:
         """The webhook's queue, and what is known of it."""
         headers, target = head.headers, target_of(head)
         suffix = target.partition("?")[0][len(self._path) :]
@@ -159,13 +174,13 @@ class Receiver:
         """Count a sender that left before its answer."""
         self._measures.hung_up()
 
-    def _begin_span(self, received: Received) -> Span | None:
+    def _begin_span(self, received: Received, size: int) -> Span | None:
         """With tracing on, the webhook travels under our span instead of the sender's."""
         if self._tracing is None:
             return None
         attributes: dict[str, str | int] = {
             "messaging.message.id": received.event_id.decode(),
-            "messaging.message.body.size": len(received.body),
+            "messaging.message.body.size": size,
         }
         span = self._tracing.publish(self._exchange, received.traceparent, attributes)
         received.traceparent = span.traceparent

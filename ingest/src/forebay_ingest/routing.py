@@ -42,6 +42,7 @@ class Router:
         # A body is parsed for its event type only where a route decides by it.
         wanted = any(route.match.event_types for route in routes)
         self._field = name if place == "json" and wanted else None
+        self.reads_body = self._field is not None or any(route.match.json_path is not None for route in routes)
 
     def route(self, headers: Mapping[str, str], suffix: str, body: bytes) -> tuple[str, str | None]:
         """The queue's short name, and the event type. `suffix` is what of the path follows the source's own path."""

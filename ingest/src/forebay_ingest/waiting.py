@@ -12,6 +12,7 @@ from typing import Any
 from forebay.signatures.configured import Fetching
 from forebay.signatures.verify import Reason, Refused, Verifies
 from forebay_ingest import answers
+from forebay_ingest.answers import Refusal
 from forebay_ingest.fetching import Fetched, Fetcher
 from forebay_ingest.handshakes import Door
 from forebay_ingest.receive import Receiver, Respond
@@ -63,6 +64,16 @@ class WaitingRoom:
             self._go_on(outcome, head, body, lambda: self._behind.receive(head, body, block, client, respond), respond)
 
         self._keys.ask(url, then)
+
+    async def ready(self, head: Any, body: bytes) -> Refusal | None:
+        """The same for a webhook that somebody else receives: return when it can be verified, or why it can not be."""
+        url = self._verifier.wants(head.raw_headers, body, time.time(), self.line_of(head))
+        if url is None:
+            return None
+        fetched: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
+        self._keys.ask(url, fetched.set_result)
+        outcome = await fetched
+        return answers.KEYS if outcome is Fetched.UNREACHABLE and self._lacks_key(head, body) else None
 
     def _go_on(self, outcome: Fetched, head: Any, body: bytes, receive: Callable[[], None], respond: Respond) -> None:
         try:

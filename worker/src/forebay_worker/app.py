@@ -16,10 +16,13 @@ from forebay.amqp.publisher import Publisher
 from forebay.envelope import Envelope
 from forebay.errors import SpecError
 from forebay.settings import Runtime, WorkerSettings, load
+from forebay.storage import Storage
 from forebay.telemetry import Log
 from forebay.topology import Names, RateLimit
 from forebay.tracing import from_environment
 from forebay_worker import handler, retry
+from forebay_worker.claim_measures import ClaimMeasures
+from forebay_worker.claims import Claims, homeless
 from forebay_worker.consume import Consumption
 from forebay_worker.deliver import HttpDelivery
 from forebay_worker.measures import Measures
@@ -45,6 +48,9 @@ class Delivery(Protocol):
     async def __call__(self, envelope: Envelope) -> Outcome:
         """Make one attempt. Never raises for anything the destination does."""
 
+    async def stream(self, envelope: Envelope, storage: Storage) -> Outcome:
+        """The same with a body that is in the storage. Raises StorageError."""
+
     def stuck(self) -> str | None:
         """Why only a restart helps, None if it would not."""
 
@@ -59,7 +65,7 @@ class Worker:
         self.settings = settings = load(WorkerSettings, runtime.root / SETTINGS_FILE)
         self._runtime = runtime
         self._log = log
-        self._delivery, policy = _checked(settings, runtime)
+        self._delivery, policy, storage = _checked(settings, runtime)
         self._measures = Measures(settings.source, settings.queue)
         names = Names.of(settings.source)
         witness = WorkerWitness(self._measures, log, source=settings.source, queue=settings.queue)
@@ -71,9 +77,13 @@ class Worker:
         if settings.rate_limit is not None:
             self._permits = self._permits_of(settings.rate_limit, names)
             self._admission = Admission(self._permits, lambda: self._consumer, self._measures.permit_wait())
+        self._claims = self._large(storage) if storage else None
+        claimed = self._claims.deliver if self._claims else homeless
         self._consumption = Consumption(
-            deliver, settler, policy, witness, concurrency=settings.concurrency, admit=self._admission
-        )
+            deliver, settler, policy, witness, concurrency=settings.concurrency, admit=self._admission,
+            deliver_claimed=traced(claimed, tracing, names.queue(settings.queue)) if tracing else claimed,
+            acknowledged=self._claims.acknowledged if self._claims else None,
+        )  # fmt: skip
         self._consumer = Consumer(
             self._broker_url,
             name=f"forebay-worker {settings.source}",
@@ -134,6 +144,8 @@ class Worker:
             group.create_task(self._depths.run())
             if self._permits is not None:
                 group.create_task(self._permits.run())
+            if self._claims is not None:
+                group.create_task(self._claims.run())
 
     async def drain(self) -> None:
         """Take no more, finish what is in flight, give back the rest when the time is over."""
@@ -160,6 +172,11 @@ class Worker:
             "forebay_permit_waiting", "Messages in hand that wait for the rate limit.", lambda: permits.waiting
         )
         return permits
+
+    def _large(self, storage: Storage) -> Claims:
+        assert self.settings.storage is not None
+        measures = ClaimMeasures(self.registry, self.settings.source, self.settings.queue)
+        return Claims(self._delivery, storage, measures, delete=self.settings.storage.delete_delivered)
 
     def _broker_url(self) -> str:
         return self._runtime.read_secret(self.settings.broker_url_file).decode()
@@ -191,15 +208,17 @@ def prefetch(concurrency: int) -> int:
     return concurrency + max(1, min(concurrency // 2, 50))
 
 
-def _checked(settings: WorkerSettings, runtime: Runtime) -> tuple[Delivery, retry.Policy]:
+def _checked(settings: WorkerSettings, runtime: Runtime) -> tuple[Delivery, retry.Policy, Storage | None]:
     """What the settings become. Raises SpecError that lists every fault at once."""
     faults = [sentence for wrong, sentence in _checks(settings) if wrong]
     policy = _collected(faults, lambda: retry.policy(settings.retry, settings.tiers))
     _collected(faults, lambda: runtime.read_secret(settings.broker_url_file))
     delivery = _collected(faults, lambda: _delivery(settings, runtime))
+    given = settings.storage
+    storage = _collected(faults, lambda: Storage(given, runtime.read_secret)) if given else None
     if faults or policy is None or delivery is None:
         raise SpecError("; ".join(faults))
-    return delivery, policy
+    return delivery, policy, storage
 
 
 def _collected(faults: list[str], make: Callable[[], T]) -> T | None:

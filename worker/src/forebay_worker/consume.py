@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from forebay.envelope import ANSWER_LENGTH, ERROR_LENGTH, Attempt, Envelope, UndecodableError, decode
+from forebay.envelope import ANSWER_LENGTH, ERROR_LENGTH, Attempt, Claim, Envelope, UndecodableError, decode
 from forebay_worker.outcome import Delivered, Dropped, Failed, Outcome, Refused
 from forebay_worker.retry import Ack, Decision, Policy, decide
 from forebay_worker.settle import Message, Settler
@@ -38,7 +38,10 @@ class Witness(Protocol):
 
 
 class Consumption:
-    """Handles the messages of one queue."""
+    """Handles the messages of one queue.
+
+    `deliver_claimed` and `acknowledged` are for webhooks whose bodies are elsewhere: one attempt, and the end of them.
+    """
 
     def __init__(
         self,
@@ -49,8 +52,12 @@ class Consumption:
         *,
         concurrency: int,
         admit: Admit | None = None,
+        deliver_claimed: Deliver,
+        acknowledged: Callable[[Message, Claim], None] | None = None,
     ) -> None:
         self._deliver = deliver
+        self._deliver_claimed = deliver_claimed
+        self._acknowledged = acknowledged
         self._settler = settler
         self._policy = policy
         self._witness = witness
@@ -144,11 +151,13 @@ class Consumption:
         )
         known = envelope if isinstance(decision, Ack) else envelope.failed(attempt_of(outcome, began, ended))
         if await self._settler.settle(message, known, decision):
+            if envelope.claim is not None and self._acknowledged is not None and isinstance(decision, Ack):
+                self._acknowledged(message, envelope.claim)
             self._witness.attempted(envelope, outcome, decision, ended - began)
 
     async def _attempt(self, envelope: Envelope) -> Outcome:
         try:
-            return await self._deliver(envelope)
+            return await (self._deliver if envelope.claim is None else self._deliver_claimed)(envelope)
         except Exception as error:  # noqa: BLE001  # a fault of ours ends like one of the handler: retried, then dead
             self._witness.fault(error)
             return Failed(f"Forebay could not make the attempt: {type(error).__name__}: {error}")

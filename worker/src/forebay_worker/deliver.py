@@ -3,7 +3,8 @@
 import codecs
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from forebay import addresses
 from forebay.envelope import Envelope
 from forebay.settings import Destination
+from forebay.storage import Storage
 from forebay_worker.dial import Dialer, NoAnswer, Origin
 from forebay_worker.http_client import Answer, HttpClient
 from forebay_worker.outcome import Buried, Delivered, Outcome, Refused, Unreachable
@@ -41,16 +43,22 @@ class HttpDelivery:
         try:
             method, head = self._writer.write(envelope)
             answer = await self._client.send(head, envelope.body, bodyless=method == "HEAD")
-        except NoAnswer as error:
-            return Unreachable(str(error), error.cause)
-        except Unsendable as error:
-            return Buried(UNDELIVERABLE, str(error))
-        if 200 <= answer.status < 300:
-            return Delivered(answer.status)
-        if answer.status in (401, 403):
-            self._writer.renew()  # the credential may have been rotated a moment ago
-        answer.text = self._writer.without_credential(answer.text)
-        return refused(answer, time.time())
+        except (NoAnswer, Unsendable) as error:
+            return _unanswered(error)
+        return Delivered(answer.status) if 200 <= answer.status < 300 else self._refused(answer)
+
+    async def stream(self, envelope: Envelope, storage: Storage) -> Outcome:
+        """The same for a webhook whose body is in the storage, and never all of it in memory. Raises StorageError."""
+        assert envelope.claim is not None
+        try:
+            # A signature comes before the body: then it is fetched twice.
+            signed = await self._writer.sign(envelope, storage.get(envelope.claim)) if self._writer.signs else b""
+            method, head = self._writer.write(envelope, signed)
+            pieces = await _begun(storage.get(envelope.claim))
+            answer = await self._client.stream(head, pieces, bodyless=method == "HEAD")
+        except (NoAnswer, Unsendable) as error:
+            return _unanswered(error)
+        return Delivered(answer.status) if 200 <= answer.status < 300 else self._refused(answer)
 
     def stuck(self) -> str | None:
         """Nothing here can hang beyond its timeout."""
@@ -58,6 +66,31 @@ class HttpDelivery:
 
     async def close(self) -> None:
         await self._client.close()
+
+    def _refused(self, answer: Answer) -> Refused:
+        if answer.status in (401, 403):
+            self._writer.renew()  # the credential may have been rotated a moment ago
+        answer.text = self._writer.without_credential(answer.text)
+        return refused(answer, time.time())
+
+
+async def _begun(pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The same pieces, the first of which is there: nobody is called for a body that can not be had."""
+    first = await anext(pieces)
+
+    async def all_of_them() -> AsyncGenerator[bytes]:
+        async with aclosing(pieces):
+            yield first
+            async for piece in pieces:
+                yield piece
+
+    return all_of_them()
+
+
+def _unanswered(error: NoAnswer | Unsendable) -> Outcome:
+    if isinstance(error, NoAnswer):
+        return Unreachable(str(error), error.cause)
+    return Buried(UNDELIVERABLE, str(error))
 
 
 def refused(answer: Answer, now: float) -> Refused:

@@ -10,11 +10,13 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from forebay.envelope import Envelope
 from forebay.errors import SpecError
 from forebay.settings import Handler
+from forebay.storage import Storage
 from forebay_worker.api import DeadLetter, Drop, Retry, Webhook
 from forebay_worker.outcome import Buried, Delivered, Dropped, Failed, Outcome, RetryAsked
 from forebay_worker.retry import HANDLER
@@ -38,6 +40,12 @@ class HandlerDelivery:
         # No clock runs while it waits for a thread: that is not the webhook's fault.
         await self._threads.reserve()
         return await ended(self._in_thread, webhook, self._timeout)
+
+    async def stream(self, envelope: Envelope, storage: Storage) -> Outcome:
+        """The same for a webhook whose body is in the storage: the function gets all of it at once. Raises StorageError."""
+        assert envelope.claim is not None
+        whole = b"".join([piece async for piece in storage.get(envelope.claim)])
+        return await self(replace(envelope, body=whole, claim=None))
 
     def _in_thread(self, webhook: Webhook) -> Any:
         assert self._threads is not None

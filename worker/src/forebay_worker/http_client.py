@@ -5,6 +5,8 @@ destination is prepared once. It follows no redirect, uses no proxy, decompresse
 """
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +53,8 @@ class Connection:
         self._answer: asyncio.Future[Answer] | None = None
         self._message: Any = None
         self._payload: Any = None
+        self._choked = False  # the destination reads slower than we write
+        self._room: asyncio.Future[None] | None = None  # ends when more can be sent
         self._bodyless = False  # the present request is a HEAD
         self._heard = False  # a byte of the present answer came
         self._enough = False  # more body than anybody reads
@@ -69,6 +73,16 @@ class Connection:
         self._answer = self._loop.create_future()
         self._transport.writelines((head, body) if body else (head,))
         return self._answer
+
+    async def feed(self, pieces: AsyncIterable[bytes]) -> None:
+        """Send the body behind the head, no faster than the destination reads."""
+        async for piece in pieces:
+            if self._transport is None:
+                return
+            self._transport.write(piece)
+            if self._choked:
+                self._room = self._loop.create_future()
+                await self._room
 
     def usable(self, now: float) -> bool:
         """Whether a new request may be sent."""
@@ -120,10 +134,13 @@ class Connection:
         return False  # the transport closes itself, and what is due is settled in connection_lost
 
     def pause_writing(self) -> None:
-        """The body waits in the transport's buffer; its size is bounded by what ingest lets in."""
+        """A body that is whole waits in the transport's buffer; one that comes in pieces waits before it."""
+        self._choked = True
 
     def resume_writing(self) -> None:
-        """See pause_writing."""
+        self._choked = False
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     # ------------------------------------------------------------------------------------ what the parser's body tells
 
@@ -215,6 +232,15 @@ class HttpClient:
                 pass  # closed for its age, most likely: the request was not looked at
         return await self._exchange(await self._connect(deadline), head, body, bodyless, deadline)
 
+    async def stream(self, head: bytes, pieces: AsyncGenerator[bytes], *, bodyless: bool = False) -> Answer:
+        """The same for a body that comes in pieces, on a new connection. Raises NoAnswer, and what the pieces raise.
+
+        Then the destination has not got all of it: the connection ends before as many bytes as the head says.
+        """
+        deadline = self._loop.time() + self._timeout
+        async with aclosing(pieces):
+            return await self._exchange(await self._connect(deadline), head, b"", bodyless, deadline, pieces=pieces)
+
     async def close(self) -> None:
         """Close what is idle."""
         for connection in tuple(self._idle):
@@ -250,13 +276,22 @@ class HttpClient:
         return await self._dialer.connect(lambda: Connection(self, self._loop), min(left, self._connect_timeout))
 
     async def _exchange(
-        self, connection: Connection, head: bytes, body: bytes, bodyless: bool, deadline: float
+        self,
+        connection: Connection,
+        head: bytes,
+        body: bytes,
+        bodyless: bool,
+        deadline: float,
+        *,
+        pieces: AsyncIterable[bytes] | None = None,
     ) -> Answer:
         if connection.closed:
             raise NoAnswer("closed", "the destination closed the connection at once")
         answer = connection.request(head, body, bodyless=bodyless)
         self._deadlines.add(connection, deadline)
         try:
+            if pieces is not None:
+                await _fed(connection, pieces, answer)
             return await answer
         except asyncio.CancelledError:
             connection.close()
@@ -264,6 +299,22 @@ class HttpClient:
         finally:
             self._deadlines.remove(connection)
             self._keep(connection)
+
+
+async def _fed(connection: Connection, pieces: AsyncIterable[bytes], answer: "asyncio.Future[Answer]") -> None:
+    """Send a body, until all of it is sent or there is an answer, which makes the rest needless."""
+    feeding = asyncio.ensure_future(connection.feed(pieces))
+    try:
+        await asyncio.wait((feeding, answer), return_when=asyncio.FIRST_COMPLETED)
+        if feeding.done() and feeding.exception() is None:
+            return
+        connection.close()
+        if feeding.done():
+            answer.cancel()
+            feeding.result()
+    finally:
+        feeding.cancel()
+        await asyncio.wait((feeding,))
 
 
 class _Deadlines:

@@ -31,6 +31,13 @@ class Unreachable:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfetched:
+    """Its body could not be had from the object storage, or is not what was stored: nobody was called, or not to the end."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The handler raised, or did not end in time."""
 
@@ -60,13 +67,14 @@ class Buried:
     error: str
 
 
-Outcome: TypeAlias = Delivered | Refused | Unreachable | Failed | RetryAsked | Dropped | Buried
+Outcome: TypeAlias = Delivered | Refused | Unreachable | Unfetched | Failed | RetryAsked | Dropped | Buried
 
 # Each in a word, for metrics and logs.
 WORDS: dict[type[Any], str] = {
     Delivered: "delivered",
     Refused: "refused",
     Unreachable: "unreachable",
+    Unfetched: "unfetched",
     Failed: "failed",
     RetryAsked: "retry-asked",
     Dropped: "dropped",

@@ -7,7 +7,7 @@ static headers are refused at the start, original ones are cut at every CR and L
 import base64
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from urllib.parse import quote, urlsplit
@@ -122,12 +122,20 @@ class RequestWriter:
         self._verdicts: dict[bytes, bool] = {}
         self._received = (-1, "")
 
-    def write(self, envelope: Envelope) -> tuple[str, bytes]:
-        """The method and the head of the next attempt's request. Raises Unsendable."""
+    @property
+    def signs(self) -> bool:
+        """Whether a request's head depends on its body."""
+        return self._signer is not None
+
+    def write(self, envelope: Envelope, signed: bytes | None = None) -> tuple[str, bytes]:
+        """The method and the head of the next attempt's request. Raises Unsendable.
+
+        `signed` is from `sign`, for a body that is not in the envelope.
+        """
         method = self._method or _checked_method(envelope.method)
         head = b"".join((
             method.encode(), self._start, self._auth.line(), self._passed_on(envelope.header_block),
-            self._signed(self._signer, envelope) if self._signer else b"",
+            signed if signed is not None else self._signed(self._signer, envelope) if self._signer else b"",
             self._own(envelope, method).encode("latin-1", "replace"),
         ))  # fmt: skip
         return method, head
@@ -141,11 +149,17 @@ class RequestWriter:
         secret = self._auth.secret
         return text.replace(secret, b"[credential]") if secret else text
 
+    async def sign(self, envelope: Envelope, pieces: AsyncIterable[bytes]) -> bytes:
+        """The signature's header lines, if requests are signed, over a body that comes in pieces. Raises Unsendable."""
+        if self._signer is None:
+            return b""
+        signing = self._signer.begin(_signable(envelope.id), time.time())
+        async for piece in pieces:
+            signing.take(piece)
+        return signing.lines()
+
     def _signed(self, signer: Signer, envelope: Envelope) -> bytes:
-        # What is signed is what stands in the header: an id that no header can carry has none.
-        if not (envelope.id.isascii() and envelope.id.isprintable()):
-            raise Unsendable("its id has characters that no header can carry, so that it can not be signed")
-        return signer.lines(envelope.id, envelope.body, time.time())
+        return signer.lines(_signable(envelope.id), envelope.body, time.time())
 
     def _constant(self, url: Url, static: set[str]) -> bytes:
         for name, value in self._destination.headers:
@@ -155,7 +169,7 @@ class RequestWriter:
         return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
     def _own(self, envelope: Envelope, method: str) -> str:
-        size = len(envelope.body)
+        size = len(envelope.body) if envelope.claim is None else envelope.claim.size
         length = f"Content-Length: {size}\r\n" if size or method not in ("GET", "HEAD", "DELETE", "OPTIONS") else ""
         lines = (
             f"{length}Idempotency-Key: {_clean(envelope.id)}\r\n"
@@ -255,6 +269,13 @@ class _Credential:
                 return b"Basic " + base64.b64encode(user + b":" + secret)
             case _:
                 return secret
+
+
+def _signable(webhook_id: str) -> str:
+    """What is signed is what stands in the header: an id that no header can carry has no signature."""
+    if not (webhook_id.isascii() and webhook_id.isprintable()):
+        raise Unsendable("its id has characters that no header can carry, so that it can not be signed")
+    return webhook_id
 
 
 def _fixed_method(method: str | None) -> str | None:

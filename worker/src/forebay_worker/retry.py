@@ -7,7 +7,17 @@ from forebay import settings
 from forebay.errors import SpecError
 from forebay.statuses import Statuses, parse
 from forebay.topology import tier_for
-from forebay_worker.outcome import Buried, Delivered, Dropped, Failed, Outcome, Refused, RetryAsked, Unreachable
+from forebay_worker.outcome import (
+    Buried,
+    Delivered,
+    Dropped,
+    Failed,
+    Outcome,
+    Refused,
+    RetryAsked,
+    Unfetched,
+    Unreachable,
+)
 
 # The words a dead letter's reason is one of; alerts and `forebay dlq --reason` rely on them.
 EXHAUSTED = "exhausted"  # no success within the attempts the policy grants
@@ -18,7 +28,10 @@ ABORTED = "aborted"  # the destination answered that it wants no further attempt
 HANDLER = "handler"  # the handler said so
 UNDECODABLE = "undecodable"  # the message is no envelope
 UNDELIVERABLE = "undeliverable"  # the envelope can not be made into a request
-REASONS = (EXHAUSTED, EXPIRED, PERMANENT_STATUS, GONE, ABORTED, HANDLER, UNDECODABLE, UNDELIVERABLE)
+BODY_UNAVAILABLE = "body-unavailable"  # its body is not in the object storage, or not what was stored
+REASONS = (
+    EXHAUSTED, EXPIRED, PERMANENT_STATUS, GONE, ABORTED, HANDLER, UNDECODABLE, UNDELIVERABLE, BODY_UNAVAILABLE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +142,9 @@ def decide(outcome: Outcome, *, attempt: int, age: float, policy: Policy, jitter
             return _again(error, attempt, age, policy, max(floor, policy.delay(attempt, jitter)))
         case RetryAsked(after=float() | int() as after, error=error):
             return _again(error, attempt, age, policy, after)
-        case Unreachable() | Failed() | RetryAsked():
-            return _again(outcome.error, attempt, age, policy, policy.delay(attempt, jitter))
+        case Unreachable() | Unfetched() | Failed() | RetryAsked():
+            better = BODY_UNAVAILABLE if isinstance(outcome, Unfetched) else None
+            return _again(outcome.error, attempt, age, policy, policy.delay(attempt, jitter), reason=better)
         case _:
             assert_never(outcome)
 
@@ -144,10 +158,15 @@ def _final(refused: Refused, statuses: Statuses) -> str | None:
     return ABORTED if refused.abort else None
 
 
-def _again(error: str, attempt: int, age: float, policy: Policy, delay: float) -> Decision:
+def _again(
+    error: str, attempt: int, age: float, policy: Policy, delay: float, *, reason: str | None = None
+) -> Decision:
+    """`reason` is the word of what is given up, if there is a better one than what ended it."""
     if attempt >= policy.max_attempts:
-        return DeadLetter(EXHAUSTED, f"no success in {attempt} attempts; the last one: {error}")
+        return DeadLetter(reason or EXHAUSTED, f"no success in {attempt} attempts; the last one: {error}")
     tier = tier_for(delay, policy.tiers)
     if age + tier > policy.max_age:
-        return DeadLetter(EXPIRED, f"the next attempt would come after {policy.max_age:g} s; the last one: {error}")
+        return DeadLetter(
+            reason or EXPIRED, f"the next attempt would come after {policy.max_age:g} s; the last one: {error}"
+        )
     return RetryIn(tier)

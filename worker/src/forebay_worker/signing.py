@@ -16,6 +16,31 @@ HEADERS = frozenset(("webhook-id", "webhook-timestamp", "webhook-signature"))
 _REREAD = 5.0
 
 
+class Signing:
+    """One signature under way."""
+
+    def __init__(self, macs: tuple[Mac, ...], webhook_id: bytes, stamp: bytes) -> None:
+        self._webhook_id = webhook_id
+        self._stamp = stamp
+        self._macs = [mac.begun((webhook_id, b".", stamp, b".")) for mac in macs]
+
+    def take(self, piece: bytes) -> None:
+        """Take what comes next of the body."""
+        for mac in self._macs:
+            mac.take(piece)
+
+    def lines(self) -> bytes:
+        """The header lines, when the body is complete."""
+        return _lines(self._webhook_id, self._stamp, [mac.signature(()) for mac in self._macs])
+
+
+def _lines(webhook_id: bytes, stamp: bytes, signatures: list[bytes]) -> bytes:
+    return (
+        b"Webhook-Id: " + webhook_id + b"\r\nWebhook-Timestamp: " + stamp
+        + b"\r\nWebhook-Signature: " + b" ".join([b"v1," + one for one in signatures]) + b"\r\n"
+    )  # fmt: skip
+
+
 class Signer:
     """Signs with the secrets in some files. Raises SpecError for one that can not be used; later it keeps the last good ones."""
 
@@ -28,17 +53,19 @@ class Signer:
 
     def lines(self, webhook_id: str, body: bytes, now: float) -> bytes:
         """The header lines of an attempt that is made now (seconds since 1970)."""
-        if time.monotonic() - self._read_at > _REREAD:
-            self._refresh()
+        self._look()
         stamp = str(int(now)).encode()
         message = (webhook_id.encode(), b".", stamp, b".", body)
-        signatures = b" ".join(b"v1," + mac.signature(message) for mac in self._macs)
-        return (
-            b"Webhook-Id: " + message[0] + b"\r\nWebhook-Timestamp: " + stamp
-            + b"\r\nWebhook-Signature: " + signatures + b"\r\n"
-        )  # fmt: skip
+        return _lines(message[0], stamp, [mac.signature(message) for mac in self._macs])
 
-    def _refresh(self) -> None:
+    def begin(self, webhook_id: str, now: float) -> "Signing":
+        """The same for a body that comes in pieces."""
+        self._look()
+        return Signing(self._macs, webhook_id.encode(), str(int(now)).encode())
+
+    def _look(self) -> None:
+        if time.monotonic() - self._read_at <= _REREAD:
+            return
         self._read_at = time.monotonic()
         try:
             self._macs = self._keyed()

@@ -34,7 +34,7 @@ def _parent(envelope: Envelope) -> str | None:
 def _attributes(envelope: Envelope) -> dict[str, str | int]:
     return {
         "messaging.message.id": envelope.id,
-        "messaging.message.body.size": len(envelope.body),
+        "messaging.message.body.size": envelope.size,
         "forebay.source": envelope.source,
         "forebay.attempt": envelope.attempt,
     }

@@ -93,7 +93,7 @@ class WorkerWitness:
             "retry_in_s": decision.tier if isinstance(decision, RetryIn) else None,
             "ms": round(seconds * 1000, 1),
             "age_s": round(time.time() - envelope.received_at / 1000, 3),
-            "bytes": len(envelope.body),
+            "bytes": envelope.size,
             "replayed_from": envelope.replayed_from,
             "traceparent": envelope.traceparent,
         }

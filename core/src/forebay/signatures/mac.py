@@ -3,7 +3,9 @@
 import hashlib
 from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterable
+from copy import copy
 from hmac import compare_digest
+from typing import Self
 
 from forebay.errors import SpecError
 from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Scheme
@@ -60,6 +62,18 @@ class Mac:
         outer = self._outer.copy()
         outer.update(inner.digest())
         return self._spell(outer.digest())
+
+    def begun(self, message: Iterable[bytes]) -> Self:
+        """The same, with the beginning of one message taken in already; `take` goes on with it."""
+        other = copy(self)
+        other._inner = self._inner.copy()  # noqa: SLF001 - of the same class
+        for piece in message:
+            other.take(piece)
+        return other
+
+    def take(self, piece: bytes) -> None:
+        """Take in what comes next in the message."""
+        self._inner.update(piece)
 
     def accepts(self, message: Iterable[bytes], signatures: Iterable[bytes]) -> bool:
         """Whether one of them is the signature of the message. All are compared: the time does not tell which one."""

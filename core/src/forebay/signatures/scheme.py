@@ -116,6 +116,15 @@ class Scheme:
         return URL in compile_template(self.signed).fields
 
     @property
+    def streams(self) -> bool:
+        """Whether a signature can be checked while the body passes, without the whole of it at hand."""
+        fields = compile_template(self.signed).fields
+        places = [*self.signature_headers, *(self.timestamp.headers if self.timestamp else ())]
+        places += [*(name.decode() for name in fields), *(self.delivery_id_headers if ID in fields else ())]
+        in_body = FORM in fields or any(place.startswith(("json:", "json?:")) for place in places)
+        return not (in_body or self.algorithm.public)
+
+    @property
     def can_be_signed(self) -> bool:
         """Whether who knows the secret can make a request that passes by adding headers to it."""
         places = (*self.signature_headers, *(self.timestamp.headers if self.timestamp else ()))

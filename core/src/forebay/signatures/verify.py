@@ -1,18 +1,17 @@
 """Whether a request was signed by who knows the secret: a decision on bytes. Never raises for what a sender sends."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from forebay.errors import SpecError
 from forebay.signatures.elsewhere import Line, look
+from forebay.signatures.keys import Key, keys_of
 from forebay.signatures.mac import Mac
-from forebay.signatures.public_key import PublicKey
 from forebay.signatures.scheme import Algorithm, Scheme, Timestamp
 from forebay.signatures.stamps import read_stamp
 from forebay.signatures.template import BODY, ID, LINE, TIMESTAMP, compile_template
-from forebay.signatures.token import Token
 
 # Items of one request's signature headers that are looked at; senders that rotate secrets send two or three.
 # Bounds the work a stranger can ask for.
@@ -50,14 +49,6 @@ class Refused:
     reason: Reason
 
 
-class Key(Protocol):
-    """A secret, ready to verify with."""
-
-    def accepts(self, message: Sequence[bytes], signatures: Sequence[bytes], /) -> bool: ...
-
-    def could_be(self, signature: bytes) -> bool: ...
-
-
 class Verifies(Protocol):
     """Decides about requests."""
 
@@ -81,7 +72,7 @@ class Verifier:
         self._open = scheme.algorithm is Algorithm.NONE
         if self._open and secrets:
             raise SpecError("secrets are given, but nothing is verified: name the scheme, or leave the secrets out")
-        self._keys = _keys(scheme, secrets)
+        self._keys = keys_of(scheme, secrets)
         self._accepted = tuple(Verified(index) for index in range(len(self._keys)))
         self._template = compile_template(scheme.signed)
         self._signatures = _lower(scheme.signature_headers)
@@ -100,8 +91,10 @@ class Verifier:
         self.looks_at_line = bool(self._elsewhere)  # then `verify` needs the request's line
         self._wanted = wanted.difference(self._elsewhere)
         self._lengths = frozenset(map(len, self._wanted))
+        parts = self._template.parts
+        self._body_at = parts.index((True, BODY)) if (True, BODY) in parts else None
         # As most schemes are: one header holds one signature, and what is signed is the body alone.
-        self._plain = len(wanted) == 1 and not self._separator and self._template.parts == ((True, BODY),)
+        self._plain = len(wanted) == 1 and not self._separator and parts == ((True, BODY),)
 
     def verify(
         self, headers: Sequence[tuple[bytes, bytes]], body: bytes, now: float, line: Line | None = None
@@ -123,19 +116,48 @@ class Verifier:
     def _verify_plain(self, body: bytes, signature: bytes) -> Verified | Refused:
         if not signature.startswith(self._prefix):
             return _REFUSED[Reason.MALFORMED_SIGNATURE]
-        return self._match((body,), (signature[len(self._prefix) :],))
+        return self._match(self._keys, (body,), (signature[len(self._prefix) :],))
+
+    def begin(
+        self, headers: Sequence[tuple[bytes, bytes]], now: float, line: Line | None = None
+    ) -> "Streamed | Verified | Refused":
+        """The same for a request whose body comes in pieces, where the scheme streams; a verdict if the body changes nothing."""
+        if self._open or not self._keys:
+            return self.verify(headers, b"", now, line)
+        fields = self._collect(headers)
+        if fields is None:
+            return _REFUSED[Reason.DUPLICATE_HEADER]
+        if self._elsewhere and line is not None:
+            fields |= look(self._elsewhere, line, headers, b"")
+        fields[BODY] = b""
+        sent = self._sent(fields, now)
+        if isinstance(sent, Refused):
+            return sent
+        message, at = self._template.render(fields), self._body_at
+        keys = [key.begun(message[:at]) for key in self._keys if isinstance(key, Mac)]
+        if at is None or not keys:
+            return self._judged(self._keys, message, sent)
+        return Streamed(keys, lambda: self._judged(keys, message[at + 1 :], sent))
 
     def _verify_composed(self, fields: dict[bytes, bytes], body: bytes, now: float) -> Verified | Refused:
         fields[BODY] = body
+        sent = self._sent(fields, now)
+        return sent if isinstance(sent, Refused) else self._judged(self._keys, self._template.render(fields), sent)
+
+    def _sent(self, fields: dict[bytes, bytes], now: float) -> tuple[list[bytes], float] | Refused:
+        """The signatures, and the seconds since they were made."""
         signatures = self._complete(fields)
         if isinstance(signatures, Reason):
             return _REFUSED[signatures]
         signed_at = read_stamp(fields[TIMESTAMP], self._unit) if self._stamped else now
-        if signed_at is None:
-            return _REFUSED[Reason.MALFORMED_TIMESTAMP]
+        return _REFUSED[Reason.MALFORMED_TIMESTAMP] if signed_at is None else (signatures, now - signed_at)
+
+    def _judged(
+        self, keys: Sequence[Key], message: Sequence[bytes], sent: tuple[list[bytes], float]
+    ) -> Verified | Refused:
         # The age comes last, so that its two reasons are only said of senders that know the secret.
-        verdict = self._match(self._template.render(fields), signatures)
-        return self._timely(verdict, now - signed_at) if isinstance(verdict, Verified) else verdict
+        verdict = self._match(keys, message, sent[0])
+        return self._timely(verdict, sent[1]) if isinstance(verdict, Verified) else verdict
 
     def _collect(self, headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
         """The headers that count, by name in lower case; None if one of them came twice."""
@@ -194,10 +216,10 @@ class Verifier:
             fields[ID] = found[0]
         return fields.keys() >= self._named
 
-    def _match(self, message: Sequence[bytes], signatures: Sequence[bytes]) -> Verified | Refused:
+    def _match(self, keys: Sequence[Key], message: Sequence[bytes], signatures: Sequence[bytes]) -> Verified | Refused:
         """Every secret is tried on every signature: the time taken does not tell which one it was."""
         verdict = None
-        for accepted, key in zip(self._accepted, self._keys, strict=True):
+        for accepted, key in zip(self._accepted, keys, strict=True):
             if key.accepts(message, signatures):
                 verdict = verdict or accepted
         if verdict is not None:
@@ -213,6 +235,19 @@ class Verifier:
         return verdict
 
 
+class Streamed:
+    """A verification whose body is still on its way."""
+
+    def __init__(self, keys: Sequence[Mac], judge: Callable[[], Verified | Refused]) -> None:
+        self._keys = keys
+        self.verdict = judge  # to be asked once, when the body is complete
+
+    def take(self, piece: bytes) -> None:
+        """Take in what comes next of the body."""
+        for key in self._keys:
+            key.take(piece)
+
+
 _OPEN = Verified(None)
 _REFUSED = {reason: Refused(reason) for reason in Reason}
 
@@ -220,17 +255,6 @@ _REFUSED = {reason: Refused(reason) for reason in Reason}
 def _lower(names: Iterable[str]) -> tuple[bytes, ...]:
     """Headers in lower case; other places count as they are written."""
     return tuple((name if ":" in name else name.lower()).encode() for name in names)
-
-
-def _keys(scheme: Scheme, secrets: Sequence[bytes]) -> tuple[Key, ...]:
-    kind = PublicKey if scheme.algorithm.public else Token if scheme.algorithm is Algorithm.TOKEN else Mac
-    keys = []
-    for number, secret in enumerate(secrets, 1):
-        try:
-            keys.append(kind(scheme, secret))
-        except SpecError as error:
-            raise SpecError(f"secret {number} of {len(secrets)} {error}") from None
-    return tuple(keys)
 
 
 def _tolerance(scheme: Scheme, tolerance: float | None) -> float:
