@@ -28,6 +28,7 @@ mount -t tmpfs -o mode=755 none /run
 mkdir -p {_TOKEN_MOUNT}
 [ ! -d "$1/account" ] || cp "$1"/account/* {_TOKEN_MOUNT}/
 mount --bind "$1/hosts" /etc/hosts
+mount --bind "$1/passwd" /etc/passwd
 printf '{{"admin": "%s:{_PORT}"}}' "$2" >"$1/{READY_FILE}"
 mount -o remount,bind,ro /
 shift 2
@@ -57,6 +58,7 @@ class ChartPods:
         root.mkdir(parents=True)
         address = _address(pod)
         (root / "hosts").write_text(await self._hosts(pod))
+        (root / "passwd").touch()  # in an image the user is a number, without a name
         if any(mount["mountPath"] == _TOKEN_MOUNT for mount in container.get("volumeMounts", ())):
             await self._mount_token(pod, root / "account")
         probe = container.get("readinessProbe", {}).get("httpGet", {})

@@ -7,7 +7,7 @@ is cancelled in the same moment as its pause begins anew, and one whose session 
 import asyncio
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -62,6 +62,8 @@ async def _kopf(kinds: Iterable[Kind], namespaces: tuple[str, ...], hear: handle
             settings=handlers.settings(kinds),
             stop_flag=asked,
             standalone=True,
+            # Nobody asks for it; but without one kopf asks for the user's name, and in a container the user has none.
+            identity=cast("Any", "forebay"),
             clusterwide=not namespaces,
             namespaces=namespaces,
         )
