@@ -13,7 +13,17 @@ from tempfile import TemporaryDirectory
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.metrics_core import Metric
 
-from forebay.settings import Destination, IngestSettings, Route, Runtime, Storage, Verification, WorkerSettings, dump
+from forebay.settings import (
+    Deduplication,
+    Destination,
+    IngestSettings,
+    Route,
+    Runtime,
+    Storage,
+    Verification,
+    WorkerSettings,
+    dump,
+)
 from forebay.telemetry import Log
 from forebay.topology import RateLimit
 from forebay_ingest.app import Ingest
@@ -71,6 +81,7 @@ def _files(folder: str) -> dict[str, str]:
         verification=Verification(provider="None"),
         path="/",
         storage=storage,
+        deduplication=Deduplication(key="bodyHash"),
     )
     destination = Destination(url="http://localhost/")
     worker = WorkerSettings(

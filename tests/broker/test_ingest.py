@@ -85,7 +85,7 @@ async def ingest(host: VirtualHost, root: Path, *, settle_s: float = 0.0, **limi
         [*shared_objects(host.name, (1,)), *source_objects(host.name, topology)], settle_s=settle_s
     )
     _write(root, host.server.uri(vhost=host.name, username=user, password="secret"), **limits)
-    process = await _start(root, root / "log")
+    process = await start(root, root / "log")
     try:
         ready = root / "ready.json"
         await eventually(so(ready.exists), every_s=0.01)
@@ -112,7 +112,7 @@ def _write(root: Path, uri: str, **limits: Any) -> None:
         (root / name).write_text(text)
 
 
-async def _start(root: Path, log: Path) -> asyncio.subprocess.Process:
+async def start(root: Path, log: Path) -> asyncio.subprocess.Process:
     environment = {
         **os.environ, "FOREBAY_ROOT": str(root), "FOREBAY_LISTEN": "127.0.0.1:0", "FOREBAY_ADMIN_LISTEN": "127.0.0.1:0",
         "FOREBAY_READY_FILE": str(root / "ready.json"),
@@ -342,7 +342,7 @@ async def test_settings_that_are_wrong_are_one_line_and_status_2(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    process = await _start(tmp_path, tmp_path / "log")
+    process = await start(tmp_path, tmp_path / "log")
     assert await process.wait() == 2
     output = (tmp_path / "log").read_text()
     assert output.startswith("error: ")
@@ -352,7 +352,7 @@ async def test_settings_that_are_wrong_are_one_line_and_status_2(
 
 async def test_a_broker_that_is_not_there_leaves_it_unready_and_honest(tmp_path: Path) -> None:
     _write(tmp_path, "amqp://u:hunter2@nohost.invalid:5672/x")
-    process = await _start(tmp_path, tmp_path / "log")
+    process = await start(tmp_path, tmp_path / "log")
     try:
         ready = tmp_path / "ready.json"
         await eventually(so(ready.exists), every_s=0.01)

@@ -73,6 +73,17 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.verification.jwt.issuer": (TOKENS, "c"),
     "spec.ingest.verification.jwt.keysUrl": (TOKENS, "https://b.example.com/keys"),
     "spec.ingest.verification.jwt.claims": (TOKENS, [{"name": "sub", "value": "c"}]),
+    "spec.ingest.deduplication.key": ({}, "bodyHash"),
+    "spec.ingest.deduplication.header": (
+        {"spec__ingest__deduplication": {"key": "header", "header": "X-Id"}},
+        "X-Other",
+    ),
+    "spec.ingest.deduplication.jsonPath": (
+        {"spec__ingest__deduplication": {"key": "jsonPath", "jsonPath": "id"}},
+        "other",
+    ),
+    "spec.ingest.deduplication.window": ({"spec__ingest__deduplication": {}}, "2d"),
+    "spec.ingest.deduplication.maxIds": ({}, 7000),
     "spec.ingest.publicUrl": (SQUARE, "https://b.example.com/b"),
     "spec.ingest.verification.header": ({"spec__ingest__verification__provider": "ApiKey"}, "X-Other"),
     "spec.ingest.response.headers": ({}, [{"name": "X-A", "value": "b"}]),

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.destination import Destination, destination, in_turn, is_sile
 from tests.support.processes import alive, descendants
 from tests.support.waiting import eventually, so
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 OK = says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 BAD = says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
@@ -69,8 +71,10 @@ class Dev:
 @asynccontextmanager
 async def dev(tmp_path: Path, *arguments: str, **more: str) -> AsyncIterator[Dev]:
     environ = environment(tmp_path / "state", TMPDIR=str(tmp_path), **more)
-    (tmp_path / "source.yaml").write_text(SOURCE)
-    process = await start(environ, "dev", "-f", str(tmp_path / "source.yaml"), "--port", "0", *arguments)
+    if "-f" not in arguments:
+        (tmp_path / "source.yaml").write_text(SOURCE)
+        arguments = ("-f", str(tmp_path / "source.yaml"), *arguments)
+    process = await start(environ, "dev", "--port", "0", *arguments)
     try:
         yield Dev(process, environ)
     finally:
@@ -177,6 +181,30 @@ async def test_a_second_ctrl_c_does_not_wait_for_a_slow_delivery(tmp_path: Path,
         assert await running.ends(within_s=10) == 0, running.said
         await eventually(so(lambda: not any(map(alive, family))))
     assert not any((tmp_path / "state" / "payments.github").glob("*/config"))
+
+
+async def test_the_example_that_drops_duplicates_delivers_each_webhook_once(
+    tmp_path: Path, newest_broker: VirtualHost
+) -> None:
+    environ = {
+        "FOREBAY_BROKER": newest_broker.server.uri(vhost=newest_broker.name),
+        "FOREBAY_MANAGEMENT": newest_broker.server.management_url,
+    }
+    example = str(EXAMPLES / "duplicates")
+    async with (
+        destination(OK) as target,
+        dev(tmp_path, "-f", example, "--destination", f"http://127.0.0.1:{target.port}", **environ) as running,
+    ):
+        command = (await running.hears(r"(?s)# or\n(  curl .*?)\n\n"))[1]
+        answers = [await asyncio.to_thread(subprocess.check_output, ["bash", "-c", command]) for _ in range(3)]
+        assert b"X-Forebay-Id" in answers[0]
+        assert all(b"X-Forebay-Duplicate: true" in answer for answer in answers[1:])
+        await eventually(so(lambda: target.requests))
+        now = await _status_with(environment(tmp_path / "state"), received=3, accepted=1, duplicates=2)
+        assert now["queued"] == {"default": 0}
+        assert len(target.requests) == 1
+        running.process.send_signal(signal.SIGINT)
+        assert await running.ends() == 0, running.said
 
 
 async def test_on_a_broker_that_is_given_only_what_it_started_ends(tmp_path: Path, newest_broker: VirtualHost) -> None:

@@ -17,6 +17,7 @@ METRICS = Metrics((
     ("forebay_ingest_accepted_total", frozenset({("queue", "releases")}), 10.0),
     ("forebay_ingest_refused_total", frozenset({("cause", "signature"), ("status", "401")}), 3.0),
     ("forebay_ingest_refused_total", frozenset({("cause", "too-large"), ("status", "413")}), 0.0),
+    ("forebay_duplicates_total", frozenset(), 9.0),
     ("forebay_delivery_attempts_total", frozenset({("outcome", "delivered")}), 80.0),
     ("forebay_delivery_attempts_total", frozenset({("outcome", "refused")}), 7.0),
     ("forebay_in_flight", frozenset({("queue", "default")}), 4.0),
@@ -31,6 +32,7 @@ DEPTHS = {
     "forebay.payments.github.releases": 1,
     "forebay.payments.github.dead": 2,
     "forebay.payments.github.permits.wanted": 1000,
+    "forebay.payments.github.stream.seen": 1000,
     "forebay.payments.github2.default": 1000,
     "forebay.delay.1": 3,
     "forebay.delay.30": 4,
@@ -60,7 +62,7 @@ def test_the_flow_sums_over_processes_and_queues_of_this_source_only() -> None:
 def test_the_line_tells_rates_since_the_last_one() -> None:
     before = at(1.0, Metrics())
     assert line(at(3.0), before) == (
-        "accepted 50/s  delivered 40/s  queued 6  in flight 4  retrying 7  dead 2  refused 3"
+        "accepted 50/s  delivered 40/s  queued 6  in flight 4  retrying 7  dead 2  refused 3  duplicates 9"
     )
     assert line(at(1.0), None).startswith("accepted 0/s  delivered 0/s")
 
@@ -86,7 +88,8 @@ def test_a_histograms_quantile_is_the_bound_of_its_bucket() -> None:
 
 def test_the_standing_tells_where_every_webhook_is() -> None:
     now = look()
-    assert (now.received, now.accepted, now.delivered, now.failed_attempts) == (103, 100, 80, 7)
+    assert (now.received, now.accepted, now.duplicates, now.delivered) == (112, 100, 9, 80)
+    assert now.failed_attempts == 7
     assert (now.queued, now.retrying, now.dead, now.orphans) == ({"default": 5, "releases": 1}, 7, 2, 6)
     assert (now.refused, now.dead_reasons, now.confirm_p99_s) == ({"signature": 3}, {"exhausted": 2}, 0.01)
 
@@ -118,6 +121,6 @@ def test_the_screen_draws_the_way_of_a_webhook() -> None:
         text = console.export_text()
     rows = [row.split() for row in text.splitlines()]
     assert ["received", "──>", "queued", "──>", "delivered"] in rows
-    assert ["103", "6", "80"] in rows
+    assert ["112", "6", "80"] in rows
     assert ["3", "7", "2"] in rows
     assert ["next:", "forebay", "dlq", "list"] in rows

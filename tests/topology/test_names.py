@@ -1,6 +1,7 @@
 """What a source is called on the broker, what its queues promise, and who may touch what."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.topology import (
+    DEAD_POLICY,
     DELAY_EXCHANGE,
     DELIVERY_LIMIT,
     ORPHANS,
     RETURN_EXCHANGE,
+    SEEN_POLICY,
     TIERS,
     BrokerObject,
     Names,
@@ -145,7 +148,7 @@ def test_dead_letters_are_dropped_only_by_what_somebody_decided(
 @given(NAMES, QUEUES)
 def test_dead_letters_that_nothing_bounds_need_no_policy_of_their_own(names: Names, queue: str) -> None:
     assert not objects("policy", source_objects("/", SourceTopology(names=names)))
-    (policy,) = objects("policy", shared_objects("/")).values()
+    policy = objects("policy", shared_objects("/"))[DEAD_POLICY]
     assert policy["definition"] == {"delivery-limit": 1_000_000_000}
     assert re.search(policy["pattern"], names.dead)
     assert re.search(policy["pattern"], ORPHANS)
@@ -157,20 +160,45 @@ def test_dead_letters_that_nothing_bounds_need_no_policy_of_their_own(names: Nam
 def test_a_policy_concerns_its_own_dead_letters_only_and_wins_over_the_shared_one(names: Names, other: Names) -> None:
     bounded = SourceTopology(names=names, retention=Retention(count=5))
     (policy,) = objects("policy", source_objects("/", bounded)).values()
-    (shared,) = objects("policy", shared_objects("/")).values()
+    shared = objects("policy", shared_objects("/"))[DEAD_POLICY]
     assert policy["priority"] > shared["priority"]
     for name in (other.dead, names.queue(), names.dead + "x", "x" + names.dead, names.dead.replace(".", "x")):
         assert bool(re.search(policy["pattern"], name)) == (name == names.dead)
 
 
 @given(NAMES, NAMES, QUEUES)
-def test_an_ingest_can_write_to_its_own_exchange_and_do_nothing_else(names: Names, other: Names, queue: str) -> None:
+def test_what_was_seen_is_kept_for_the_window_in_a_stream_that_nothing_takes_for_a_queue(
+    names: Names, other: Names, queue: str
+) -> None:
+    shared = objects("policy", shared_objects("/"))[SEEN_POLICY]
+    assert shared["definition"]["max-age"] == "86400s"
+    assert re.search(shared["pattern"], names.seen)
+    for name in (names.queue(queue), names.dead, names.seen + "x", ORPHANS, *(tier_queue(tier) for tier in TIERS)):
+        assert not re.search(shared["pattern"], name)
+    assert names.seen not in (other.queue(queue), other.dead)
+    assert not allows(objects("permission", worker_user("/", names, "user", "p"))["user"]["read"], names.seen)
+    wanted = SourceTopology(names=names, seen_s=86_400)
+    assert objects("queue", source_objects("/", wanted))[names.seen]["arguments"] == {"x-queue-type": "stream"}
+    assert not objects("policy", source_objects("/", wanted))
+    (longer,) = objects("policy", source_objects("/", replace(wanted, seen_s=86_401))).values()
+    assert longer["definition"]["max-age"] == "86401s"
+    assert longer["priority"] > shared["priority"]
+    assert bool(re.search(longer["pattern"], other.seen)) == (other == names)
+
+
+@given(NAMES, NAMES, QUEUES)
+def test_an_ingest_can_write_to_its_own_exchange_follow_what_was_seen_and_do_nothing_else(
+    names: Names, other: Names, queue: str
+) -> None:
     permission = objects("permission", ingest_user("/", names, "user", "password"))["user"]
     assert allows(permission["write"], names.exchange)
     for name in (names.queue(queue), names.dead, "amq.default", "amq.topic", DELAY_EXCHANGE, RETURN_EXCHANGE):
         assert not any(allows(permission[right], name) for right in ("configure", "write", "read"))
     assert allows(permission["write"], other.exchange) == (other == names)
     assert not allows(permission["read"], names.exchange)
+    assert allows(permission["read"], names.seen)
+    assert allows(permission["read"], other.seen) == (other == names)
+    assert not any(allows(permission[right], names.seen) for right in ("configure", "write"))
 
 
 @given(NAMES, NAMES, QUEUES, st.sampled_from(TIERS))

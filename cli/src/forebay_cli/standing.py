@@ -19,6 +19,7 @@ class Standing:
     broker: str
     received: int | None = None  # requests, refused ones too
     accepted: int | None = None
+    duplicates: int | None = None  # answered 2xx and not delivered again
     confirm_p99_s: float | None = None  # upper bound: the broker's confirm took no longer for 99 %
     delivered: int | None = None
     in_flight: int | None = None
@@ -52,7 +53,9 @@ def standing(place: Target, metrics: Metrics, depths: Mapping[str, int]) -> Stan
     queued = {
         name.removeprefix(prefix): depth
         for name, depth in depths.items()
-        if name.startswith(prefix) and name != place.names.dead and not name.startswith(place.names.permits_prefix)
+        if name.startswith(prefix)
+        and name not in (place.names.dead, place.names.seen)
+        and not name.startswith(place.names.permits_prefix)
     }
     return Standing(
         source=place.source,
@@ -69,11 +72,13 @@ def _counted(place: Target, metrics: Metrics) -> dict[str, object]:
     if place.running is None:
         return {}
     accepted, refused = (metrics.total(f"forebay_ingest_{what}_total") for what in ("accepted", "refused"))
+    duplicates = metrics.total("forebay_duplicates_total")
     delivered = metrics.total("forebay_delivery_attempts_total", outcome="delivered")
     return {
         "url": place.running.urls[0] if place.running.urls else None,
-        "received": int(accepted + refused),
+        "received": int(accepted + duplicates + refused),
         "accepted": int(accepted),
+        "duplicates": int(duplicates),
         "confirm_p99_s": metrics.quantile("forebay_ingest_confirm_seconds", 0.99),
         "delivered": int(delivered),
         "in_flight": int(metrics.total("forebay_in_flight")),

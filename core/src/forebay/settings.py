@@ -109,6 +109,17 @@ class Storage:
     delete_delivered: bool = True  # when it is delivered a body goes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deduplication:
+    """Whether and how webhooks that came before are dropped."""
+
+    key: Literal["auto", "header", "jsonPath", "bodyHash"] = "auto"
+    header: str | None = None
+    json_path: str | None = None
+    window_s: float = 86400.0  # how long a webhook is remembered
+    max_ids: int = 5_000_000  # that one process remembers
+
+
 # Headers that frame an answer, that the endpoint adds to each, or that another setting says; x-forebay-… are ours too.
 ENDPOINT_HEADERS = (
     "connection", "content-length", "content-type", "date", "keep-alive", "trailer", "transfer-encoding", "upgrade",
@@ -160,6 +171,7 @@ class IngestSettings:
     methods: tuple[str, ...] = ("POST",)
     content_types: tuple[str, ...] = ()  # none: all
     handshake: Handshake = field(default_factory=Handshake)
+    deduplication: Deduplication | None = None  # None: all are delivered
     public_url: str | None = None  # what the provider knows as the URL of `path`; for schemes that sign it
     broker_url_file: str = "secrets/broker/uri"
     answer: Answer = field(default_factory=Answer)

@@ -5,6 +5,7 @@ twice changes nothing. Mutable settings are policies, everything that must hold 
 
     exchange forebay.NS.NAME ──(routing key = queue name)──> forebay.NS.NAME.QUEUE ──> worker
                              └──────────────────────────────> forebay.NS.NAME.dead          (dead letters)
+                             └──────────────────────────────> forebay.NS.NAME.stream.seen   (where duplicates are dropped)
     exchange forebay.delay ──("30.QUEUE NAME")──> forebay.delay.30 ──(expired)──> exchange forebay.return ──> the queue
                                                                      nobody bound ──> forebay.orphans
 
@@ -24,6 +25,13 @@ DEAD_QUEUE = "dead"  # a reserved queue name
 DELAY_EXCHANGE = "forebay.delay"
 RETURN_EXCHANGE = "forebay.return"
 ORPHANS = "forebay.orphans"  # the return exchange's alternate exchange, and the queue behind it
+
+SEEN_POLICY = "forebay.seen"  # of all streams of what was seen, but for those that have to be kept for longer
+_ALL_SEEN = r"forebay\.[^.]+\.[^.]+\.stream\.seen"
+SEEN_S = 86_400  # seconds for which it keeps them
+# A stream forgets whole segments only: the smaller they are, the nearer to its age. At a thousand webhooks a second one
+# holds a few minutes.
+_SEGMENT_BYTES = 4_000_000
 
 DEAD_POLICY = "forebay.dead"  # of all dead letters that nothing bounds
 _ALL_DEAD = rf"forebay\.(orphans|[^.]+\.[^.]+\.{DEAD_QUEUE})"
@@ -89,6 +97,11 @@ class Names:
     def dead(self) -> str:
         return self.queue(DEAD_QUEUE)
 
+    @property
+    def seen(self) -> str:
+        """The stream of what was taken in. Its name has a dot more than a queue's, so nobody takes it for one."""
+        return f"{self.exchange}.stream.seen"
+
     def queue(self, queue: str = DEFAULT_QUEUE) -> str:
         """The queue's name; it is its routing key too, on the source's exchange."""
         return f"forebay.{self.namespace}.{self.name}.{queue}"
@@ -125,6 +138,7 @@ class SourceTopology:
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
     retention: Retention = field(default_factory=Retention)
     rate_limit: RateLimit | None = None
+    seen_s: int | None = None  # for how long webhooks are remembered to drop duplicates; None: they are not
 
 
 def tier_for(delay_s: float, tiers: Iterable[int] = TIERS) -> int:
@@ -157,6 +171,7 @@ def shared_objects(vhost: str, tiers: Iterable[int] = TIERS) -> list[BrokerObjec
         *(_queue(vhost, tier_queue(tier), _tier_arguments(tier)) for tier in tiers),
         *(_binding(vhost, DELAY_EXCHANGE, tier_queue(tier), f"{tier}.#") for tier in tiers),
         _dead_letter_policy(vhost, DEAD_POLICY, _ALL_DEAD, Retention(), priority=9),
+        _seen_policy(vhost, SEEN_POLICY, _ALL_SEEN, SEEN_S, priority=9),
     ]
 
 
@@ -173,6 +188,11 @@ def source_objects(vhost: str, source: SourceTopology) -> list[BrokerObject]:
         *(_queue(vhost, queue, _source_queue_arguments(names)) for queue in queues),
         *(way for queue in source.queues for way in ways_into(vhost, names, queue)),
         *(_pacing_objects(vhost, names, source.rate_limit) if source.rate_limit else ()),
+        *(
+            ()
+            if source.seen_s is None
+            else (_stream(vhost, names.seen), _binding(vhost, names.exchange, names.seen, names.seen))
+        ),
     ]
 
 
@@ -206,19 +226,23 @@ def unused_queue(vhost: str, queue: str) -> str:
 
 
 def own_policies(vhost: str, source: SourceTopology) -> list[BrokerObject]:
-    """The policy of a source's dead letters, if it bounds them; else the shared one is enough.
+    """The policies of a source's dead letters, if it bounds them, and of a longer memory; else the shared ones are enough.
 
     Every policy of a virtual host is matched with every queue of it, at each change of either, so that a policy for each source
     would make a thousand sources cost a million matches (measured: docs/decisions/0009).
     """
-    if source.retention == Retention():
-        return []
-    return [_dead_letter_policy(vhost, source.names.dead, re.escape(source.names.dead), source.retention)]
+    names, policies = source.names, []
+    if source.retention != Retention():
+        policies.append(_dead_letter_policy(vhost, names.dead, re.escape(names.dead), source.retention))
+    if (source.seen_s or 0) > SEEN_S:
+        policies.append(_seen_policy(vhost, names.seen, re.escape(names.seen), source.seen_s or 0, priority=10))
+    return policies
 
 
 def ingest_user(vhost: str, names: Names, user: str, password: str) -> list[BrokerObject]:
-    """A user that can publish to the source's exchange and do nothing else."""
-    return [_user(user, password), _permission(vhost, user, write=f"^{re.escape(names.exchange)}$", read="^$")]
+    """A user that can publish to the source's exchange, follow what was seen, and do nothing else."""
+    write, read = f"^{re.escape(names.exchange)}$", f"^{re.escape(names.seen)}$"
+    return [_user(user, password), _permission(vhost, user, write=write, read=read)]
 
 
 def worker_user(vhost: str, names: Names, user: str, password: str) -> list[BrokerObject]:
@@ -286,6 +310,20 @@ def _dead_letter_policy(
     )
 
 
+def _seen_policy(vhost: str, name: str, pattern: str, age_s: int, *, priority: int) -> BrokerObject:
+    return BrokerObject(
+        kind="policy",
+        name=name,
+        path=f"policies/{_quote(vhost)}/{_quote(name)}",
+        body={
+            "pattern": f"^{pattern}$",
+            "definition": {"max-age": f"{age_s}s", "stream-max-segment-size-bytes": _SEGMENT_BYTES},
+            "priority": priority,
+            "apply-to": "queues",
+        },
+    )
+
+
 def _exchange(vhost: str, name: str, kind: str, arguments: Mapping[str, object] | None = None) -> BrokerObject:
     return BrokerObject(
         kind="exchange",
@@ -302,6 +340,11 @@ def _queue(vhost: str, name: str, arguments: Mapping[str, object]) -> BrokerObje
         path=f"queues/{_quote(vhost)}/{_quote(name)}",
         body={"durable": True, "auto_delete": False, "arguments": {"x-queue-type": "quorum", **arguments}},
     )
+
+
+def _stream(vhost: str, name: str) -> BrokerObject:
+    # Several replicas follow it at once, and what they have read stays for those that start later.
+    return _queue(vhost, name, {"x-queue-type": "stream"})
 
 
 def _binding(vhost: str, exchange: str, queue: str, key: str) -> BrokerObject:

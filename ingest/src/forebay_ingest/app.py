@@ -30,6 +30,7 @@ from forebay_ingest.fetching import Fetcher
 from forebay_ingest.handshakes import Door
 from forebay_ingest.measures import Measures
 from forebay_ingest.receive import Receiver
+from forebay_ingest.remembering import remembering
 from forebay_ingest.spool import Spool
 from forebay_ingest.waiting import WaitingRoom
 
@@ -62,8 +63,12 @@ class Ingest:
         self._runtime = runtime
         self._log = log
         self._servers: list[asyncio.Server] = []  # all of them on the same sockets
+
+        def broker_url() -> str:
+            return runtime.read_secret(self.settings.broker_url_file).decode()
+
         self._publisher = Publisher(
-            lambda: runtime.read_secret(self.settings.broker_url_file).decode(),
+            broker_url,
             name=f"forebay-ingest {self.settings.source}",
             confirm_s=self.limits.confirm_s,
             max_in_flight=self.limits.in_flight,
@@ -72,10 +77,18 @@ class Ingest:
         )
         self._measures = _measures(self, self._publisher)
         self._secrets = self._read_secrets()
-        tracing = from_environment("forebay-ingest")
         self._ring = KeyRing()
         verifier = self._verifier(self._secrets)
-        receiver = Receiver(self.settings, verifier, self._publisher, self._measures, log, tracing=tracing)
+        self._remembering = remembering(self.settings, broker_url, self._measures, log)
+        receiver = Receiver(
+            self.settings,
+            verifier,
+            self._publisher,
+            self._measures,
+            log,
+            duplicates=self._remembering.duplicates if self._remembering else None,
+            tracing=from_environment("forebay-ingest"),
+        )
         # A source whose provider asks nothing has no door, and its webhooks pay for none.
         self._handshakes = handshakes_of(self.settings)
         self._fetchers: list[Fetcher] = []
@@ -103,9 +116,9 @@ class Ingest:
 
     def unready(self) -> str | None:
         """A blocked broker leaves it ready: all replicas are as blocked, and a 503 says more than a closed port."""
-        if self._publisher.link.up:
-            return None
-        return f"no connection to the broker: {self._publisher.link.error}"
+        if not self._publisher.link.up:
+            return f"no connection to the broker: {self._publisher.link.error}"
+        return self._remembering.stream.unready if self._remembering else None
 
     async def start(self) -> dict[str, str]:
         loop = asyncio.get_running_loop()
@@ -123,6 +136,8 @@ class Ingest:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publisher.run())
+            if self._remembering:
+                group.create_task(self._remembering.stream.run())
             group.create_task(self._sweep())
             group.create_task(self._watch_secrets())
             for fetcher in self._fetchers:
@@ -140,6 +155,8 @@ class Ingest:
             async with asyncio.timeout(self.settings.drain_s):
                 while self.connections:  # noqa: ASYNC110  # an event would cost on every disconnect
                     await asyncio.sleep(0.02)
+        if self._remembering:
+            await self._remembering.stream.drain()
         self._log.info("drained", connections_left=len(self.connections))
 
     async def _stop_listening(self) -> None:

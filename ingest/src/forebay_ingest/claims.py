@@ -94,25 +94,27 @@ class Claims:
 
     async def _guarded(self, intake: "Intake", respond: Respond) -> None:
         refusal: Refusal | None = answers.UNHANDLED
+        told: Respond | None = respond
         try:
-            refusal = await self._finish(intake, respond)
+            taken = await self._take_in(intake)
+            if isinstance(taken, Refusal):
+                refusal = taken
+            else:
+                # The hash stands for the body: a webhook of its size always comes here.
+                told = await self.receiver.turn(intake.request.head, intake.body.sha256.encode(), respond)
+                refusal = await self._store(intake, *taken, told) if told is not None else None
         except StorageError as error:
             refusal = self.failed(error.cause, error)
         except OSError as error:
             refusal = self.failed("spool", error)
         finally:
             intake.abandon()
-            if refusal is not None:
-                respond(refusal)
+            if refusal is not None and told is not None:
+                told(refusal)
 
-    async def _finish(self, intake: "Intake", respond: Respond) -> Refusal | None:
-        """Verify, store, publish. A refusal, or None where the broker's confirm decides."""
+    async def _store(self, intake: "Intake", queue: str, received: Received, respond: Respond) -> Refusal | None:
+        """Store and publish. A refusal, or None where the broker's confirm decides."""
         body, receiver = intake.body, self.receiver
-        await body.complete()
-        taken = await self._take_in(intake)
-        if isinstance(taken, Refusal):
-            return taken
-        queue, received = taken
         key = claim_key(receiver.settings.source, received.event_id.decode())
         await self._put(key, body)
         received.body, received.claim = b"", Claim(key=key, size=body.size, sha256=body.sha256)
@@ -131,6 +133,7 @@ class Claims:
     async def _take_in(self, intake: "Intake") -> tuple[str, Received] | Refusal:
         """The webhook's queue and what is known of it, if it comes from whom it should."""
         request, receiver = intake.request, self.receiver
+        await intake.body.complete()
         async with self._looking:
             whole = await intake.body.whole() if receiver.needs_body else b""
             if self._room is not None and (refusal := await self._room.ready(request.head, whole)) is not None:

@@ -36,6 +36,7 @@ class Measures:
         self._handshakes = 0
         outcomes = ("fetched", "absent", "unreachable")
         self._fetches = {(what, outcome): 0 for what in ("keys", "confirmation") for outcome in outcomes}
+        self._further: list[tuple[str, str, Callable[[], int]]] = []
         self.registry.register(self)
 
     def accepted(self, queue: str, size: int, seconds: float) -> None:
@@ -68,6 +69,10 @@ class Measures:
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is read when somebody scrapes."""
         Gauge(name, text, list(self._place), registry=self.registry).labels(**self._place).set_function(read)
+
+    def counter(self, name: str, text: str, read: Callable[[], int]) -> None:
+        """A count that somebody else keeps, read when somebody scrapes."""
+        self._further.append((name, text, read))
 
     def collect(self) -> Iterator[Metric]:
         """What the registry asks for."""
@@ -108,6 +113,8 @@ class Measures:
             ("what", "outcome"),
             dict(self._fetches.items()),
         )
+        for name, text, read in self._further:
+            yield self._counter(name, text, (), {(): read()})
         yield self._histogram()
 
     def _counter(

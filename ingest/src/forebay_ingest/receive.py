@@ -5,8 +5,8 @@ broker's confirm: nothing here says 2xx before.
 """
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from aiohttp import hdrs
 from multidict import istr
@@ -38,6 +38,24 @@ Verdict = bytes | Refusal | Reply
 Respond = Callable[[Verdict], None]
 
 
+class Duplicates(Protocol):
+    """What keeps webhooks back that came before (duplicates.py)."""
+
+    def pass_on(
+        self,
+        headers: Mapping[str, str],
+        target: str,
+        body: bytes,
+        respond: Respond,
+        publish: Callable[[Respond], None],
+        /,
+    ) -> None: ...
+
+    async def turn(
+        self, headers: Mapping[str, str], target: str, body: bytes, respond: Respond, /
+    ) -> Respond | None: ...
+
+
 class Receiver:
     """Takes the webhooks of one source. `verifier` may be exchanged while it works (a rotated secret)."""
 
@@ -49,6 +67,7 @@ class Receiver:
         measures: Measures,
         log: Log,
         *,
+        duplicates: Duplicates | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         scheme = scheme_of(settings.verification)
@@ -58,6 +77,7 @@ class Receiver:
         self._measures = measures
         self._log = log
         self._throttle = Throttle()
+        self._duplicates = duplicates
         self._tracing = tracing
         self._exchange = Names.of(settings.source).exchange
         self._ids = IdSource()
@@ -98,7 +118,22 @@ class Receiver:
             respond(self.signature_refused(verdict))
             return
         queue, received = self.take_in(head, body, block, client, int(now * 1000))
-        self.publish(queue, received, len(body), respond)
+        if self._duplicates is None:
+            self.publish(queue, received, len(body), respond)
+        else:
+            self._duplicates.pass_on(
+                head.headers, received.target, body, respond,
+                lambda respond: self.publish(queue, received, len(body), respond),
+            )  # fmt: skip
+
+    async def turn(self, head: Any, body: bytes, respond: Respond) -> Respond | None:
+        """Wait until a webhook may be published; whom to tell of it, None if it came before and is answered.
+
+        `body` may be anything that stands for it, if it is always the same.
+        """
+        if self._duplicates is None:
+            return respond
+        return await self._duplicates.turn(head.headers, target_of(head), body, respond)
 
     def signature_refused(self, verdict: Refused) -> Refusal:
         """Count a signature that does not verify; what its sender hears."""

@@ -174,7 +174,7 @@ class Reconciler:
         if run.broker is None or run.observed.topology:
             return
         try:
-            await topology.drop_policy(run.source, run.broker)
+            await topology.drop_policies(run.source, run.broker)
             rolled_out = self._rolled_out(run)
             for queue in draining:
                 if self._migrations.holds(run.key, source_topology(run.source), queue):
@@ -183,6 +183,8 @@ class Reconciler:
                 run.later(_AGAIN_S)
             if rolled_out and not await topology.drop_pacing(run.source, run.broker):
                 run.later(_AGAIN_S)
+            if rolled_out:
+                await topology.drop_stream(run.source, run.broker)
             if rolled_out and not await self._earlier_logins.retire(run.source, run.broker):
                 run.later(_AGAIN_S)
         except Unavailable:

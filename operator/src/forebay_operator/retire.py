@@ -15,8 +15,10 @@ from forebay.topology import Names
 from forebay_operator.broker import LOOK_S, Broker
 from forebay_operator.cluster import Missing, Object
 from forebay_operator.context import Context
+from forebay_operator.draining import remove
 from forebay_operator.gather import Unusable, broker_of
 from forebay_operator.report import post_event
+from forebay_operator.topology import delete_policy
 from forebay_operator.world import Key, Source
 
 FINALIZER = "forebay.dev/broker"
@@ -137,18 +139,17 @@ async def _delete(source: WebhookSource, broker: Broker, names: Names, queues: l
     vhost = _quote(broker.vhost)
     for name in queues:
         if name not in left:
-            await broker.delete(f"queues/{vhost}/{_quote(name)}")
-            broker.holdings.queues.pop(name, None)
+            await remove(broker, name)
+    if names.seen in broker.holdings.queues:  # no webhook is in there
+        await remove(broker, names.seen)
     for name in [queue for queue in broker.holdings.queues if queue.startswith(names.permits_prefix)]:
-        await broker.delete(f"queues/{vhost}/{_quote(name)}")
-        broker.holdings.queues.pop(name, None)
+        await remove(broker, name)
     if not left:
         if names.exchange in broker.holdings.exchanges:
             await broker.delete(f"exchanges/{vhost}/{_quote(names.exchange)}")
-        if names.dead in broker.holdings.policies:
-            await broker.delete(f"policies/{vhost}/{_quote(names.dead)}")
         broker.holdings.exchanges.pop(names.exchange, None)
-        broker.holdings.policies.pop(names.dead, None)
+        for name in {names.dead, names.seen} & broker.holdings.policies.keys():
+            await delete_policy(broker, name)
     return left
 
 

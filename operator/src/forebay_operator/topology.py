@@ -34,6 +34,7 @@ from forebay_operator.conditions import Trouble
 from forebay_operator.context import Context
 from forebay_operator.desired import broker_secret, source_topology
 from forebay_operator.desired.metadata import metadata
+from forebay_operator.draining import remove
 from forebay_operator.drift import says
 from forebay_operator.migrating import Migrations
 from forebay_operator.world import ChildId, Key
@@ -224,12 +225,23 @@ def _names(source: WebhookSource) -> Names:
     return Names(source.namespace, source.name)
 
 
-async def drop_policy(source: WebhookSource, broker: Broker) -> None:
-    """Remove the policy of dead letters that the source bounds no longer."""
-    name = _names(source).dead
-    if name in broker.holdings.policies and not own_policies(broker.vhost, source_topology(source)):
-        await broker.delete(f"policies/{quote(broker.vhost, safe='')}/{quote(name, safe='')}")
-        broker.holdings.policies.pop(name, None)
+async def drop_policies(source: WebhookSource, broker: Broker) -> None:
+    """Remove the policies of the source's own that it needs no longer."""
+    names = _names(source)
+    wanted = {item.name for item in own_policies(broker.vhost, source_topology(source))}
+    for name in {names.dead, names.seen} & broker.holdings.policies.keys() - wanted:
+        await delete_policy(broker, name)
+
+
+async def delete_policy(broker: Broker, name: str) -> None:
+    await broker.delete(f"policies/{quote(broker.vhost, safe='')}/{quote(name, safe='')}")
+    broker.holdings.policies.pop(name, None)
+
+
+async def drop_stream(source: WebhookSource, broker: Broker) -> None:
+    """Forget what was seen of a source that does not drop duplicates any more. For when no pod follows it."""
+    if source_topology(source).seen_s is None and _names(source).seen in broker.holdings.queues:
+        await remove(broker, _names(source).seen)
 
 
 async def drop_pacing(source: WebhookSource, broker: Broker) -> bool:

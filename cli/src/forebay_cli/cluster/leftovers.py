@@ -45,6 +45,8 @@ class Left:
             theirs = f"^{re.escape(self.names.exchange)}\\.(ingest|worker)\\.[0-9a-f]{{8}}$"
             yield f"rabbitmqctl -q list_users | cut -f1 | grep -E '{theirs}' | xargs -rn1 rabbitmqctl delete_user"
         yield f"rabbitmqctl clear_policy --vhost {vhost} {self.names.dead}"
+        if self.names.seen in self.queues:
+            yield f"rabbitmqctl clear_policy --vhost {vhost} {self.names.seen}"
         # rabbitmqctl has no command for it.
         where = self.vhost.replace("/", "%2F")
         yield f"curl -u USER -X DELETE http://HOST:15672/api/exchanges/{where}/{self.names.exchange}"
@@ -55,9 +57,10 @@ async def left_of(api: Api, source: Object) -> Left:
     metadata, broker = source["metadata"], (source.get("status") or {}).get("broker")
     names = Names(metadata["namespace"], metadata["name"])
     short = (*(queue["name"] for queue in source["spec"].get("queues", ())), DEFAULT_QUEUE, DEAD_QUEUE)
+    seen = (names.seen,) if source["spec"].get("ingest", {}).get("deduplication") else ()
     return Left(
         names=names,
-        queues=tuple(dict.fromkeys(names.queue(queue) for queue in short)),
+        queues=(*dict.fromkeys(names.queue(queue) for queue in short), *seen),
         users=await _users(api, metadata["namespace"], metadata["name"]),
         broker=broker,
         vhost=(broker or "").partition("/")[2] or "/",

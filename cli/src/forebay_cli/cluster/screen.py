@@ -119,6 +119,8 @@ def _mark(condition: Condition) -> str:
 def _facts(now: Standing) -> Iterator[tuple[str, str]]:
     if now.refused:
         yield "refused", listed(now.refused)
+    if now.duplicates:
+        yield "duplicates", f"{now.duplicates:,} were answered and not delivered again"
     if now.dead_reasons:
         yield "died of", f"{listed(now.dead_reasons)}, since the pods started"
     if now.retained:

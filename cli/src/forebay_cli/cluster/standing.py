@@ -71,6 +71,7 @@ class Standing:
     dead: int | None
     retained: tuple[str, ...] = ()  # queues that are gone from the spec and not from the broker
     refused: Mapping[str, int] = field(default_factory=dict)  # by cause
+    duplicates: int = 0  # answered 2xx and not delivered again
     dead_reasons: Mapping[str, int] = field(default_factory=dict)
     children: tuple[Child, ...]
     unseen: tuple[str, ...]
@@ -176,8 +177,10 @@ def _counted(seen: Look) -> dict[str, Any]:
     if metrics is None:
         return {"received": None, "accepted": None, "delivered": None, "retried": None}
     accepted, refused = (metrics.total(f"forebay_ingest_{what}_total") for what in ("accepted", "refused"))
+    duplicates = metrics.total("forebay_duplicates_total")
     return {
-        "received": int(accepted + refused),
+        "received": int(accepted + duplicates + refused),
+        "duplicates": int(duplicates),
         "accepted": int(accepted),
         "delivered": int(metrics.total("forebay_delivery_attempts_total", outcome="delivered")),
         "retried": int(metrics.total("forebay_retries_total")),

@@ -175,6 +175,8 @@ def _heading(now: Standing) -> Iterator[RenderableType]:
 def _facts(now: Standing) -> Iterator[tuple[str, str]]:
     if now.refused:
         yield "refused", listed(now.refused)
+    if now.duplicates:
+        yield "duplicates", f"{now.duplicates:,} were answered and not delivered again"
     if now.confirm_p99_s is not None:
         yield "accepting", f"99 % are answered within {now.confirm_p99_s * 1000:g} ms"
     yield "queues", listed(now.queued) or "none"

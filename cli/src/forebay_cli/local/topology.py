@@ -47,8 +47,11 @@ async def settle(source: WebhookSource, broker: Broker, vhost: str) -> Place:
     async with broker.management() as management:
         wanted = source_topology(source)
         await management.declare([*shared_objects(vhost), *source_objects(vhost, wanted)])
-        if not own_policies(vhost, wanted):  # an earlier manifest may have had one
-            await management.delete(f"policies/{quote(vhost, safe='')}/{quote(wanted.names.dead, safe='')}")
+        own = {item.name for item in own_policies(vhost, wanted)}
+        for name in {wanted.names.dead, wanted.names.seen} - own:  # an earlier manifest may have had them
+            await management.delete(f"policies/{quote(vhost, safe='')}/{quote(name, safe='')}")
+        if wanted.seen_s is None:
+            await management.delete(f"queues/{quote(vhost, safe='')}/{quote(wanted.names.seen, safe='')}")
         for queue in pacing_left(wanted, [queue.name for queue in await management.queues(vhost)]):
             with suppress(Rejected):  # another run still goes by it
                 await management.delete(unused_queue(vhost, queue))

@@ -20,6 +20,7 @@ class Flow:
     queued: int | None
     retrying: int | None  # in the delay tiers, of all sources of the virtual host
     dead: int | None
+    duplicates: float = 0.0  # answered 2xx and not delivered again
 
 
 def flow(names: Names, queues: Iterable[str], metrics: Metrics, depths: Mapping[str, int] | None, at: float) -> Flow:
@@ -34,6 +35,7 @@ def flow(names: Names, queues: Iterable[str], metrics: Metrics, depths: Mapping[
         queued=None if depths is None else sum(depths.get(names.queue(queue), 0) for queue in queues),
         retrying=None if depths is None else delayed(depths),
         dead=None if depths is None else depths.get(names.dead, 0),
+        duplicates=metrics.total("forebay_duplicates_total"),
     )
 
 
@@ -49,7 +51,7 @@ def line(now: Flow, before: Flow | None) -> str:
         f"delivered {_rate(now, before, 'delivered')}/s",
     ]
     levels = {"queued": now.queued, "in flight": now.in_flight, "retrying": now.retrying, "dead": now.dead}
-    seldom = {"refused": now.refused, "limited": now.limited}
+    seldom = {"refused": now.refused, "duplicates": now.duplicates, "limited": now.limited}
     rest = [f"{name} {value:,.0f}" for name, value in seldom.items() if value]
     return "  ".join([*rates, *(f"{name} {_shown(value)}" for name, value in levels.items()), *rest])
 

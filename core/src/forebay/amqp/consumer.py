@@ -59,7 +59,8 @@ class Consumer:
     """A consumer of one queue over a link of its own.
 
     `on_message` is called on the loop for each delivery, at most `prefetch` of which are open at a time. After a loss of
-    the connection deliveries begin anew; `generation` counts them.
+    the connection deliveries begin anew; `generation` counts them. `arguments` are those of each new consumer: for a stream, from
+    where on it reads.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Consumer:
         queue: str,
         prefetch: int,
         on_message: Callable[[Message], None],
+        arguments: Callable[[], dict[str, Any]] = dict,
         log: Log | None = None,
     ) -> None:
         self.link = Link(url, name, self, log)
@@ -77,6 +79,7 @@ class Consumer:
         self._queue = queue
         self._prefetch = prefetch
         self._on_message = on_message
+        self._arguments = arguments
         self._writer: FrameWriter | None = None
         self._acknowledges = Acknowledges()
         self._tag: str | None = None
@@ -139,7 +142,7 @@ class Consumer:
                 self._cancel(lambda _: None)
 
         self._asked = True
-        channel.basic_consume(self._queue, _never_called, callback=registered)
+        channel.basic_consume(self._queue, _never_called, arguments=self._arguments(), callback=registered)
 
     def _deliver(self, generation: int, delivery: Delivery) -> None:
         if not self.stale(generation):  # a connection that was given up may still have something to say

@@ -8,8 +8,9 @@ from typing_extensions import override
 
 from forebay.settings import ENDPOINT_HEADERS, is_endpoints
 from forebay.source.cluster import SCALING_RULES, Expose, IngestAutoscaling, PodTemplate, Resources, scaling_faults
+from forebay.source.deduplication import DEDUPLICATION_RULES, Deduplication, deduplication_faults
 from forebay.source.model import Later, Part, Problem, cel
-from forebay.source.values import Bytes, HeaderName, HeaderValue, JsonPath, Shape, Span, Text
+from forebay.source.values import Bytes, HeaderName, HeaderValue, Shape, Span, Text
 from forebay.source.verification import (
     HANDSHAKE_RULES,
     URL_RULES,
@@ -59,19 +60,6 @@ class Header(Part):
 
     name: HeaderName = Field(description="Name of the header.")
     value: HeaderValue = Field(description="Value of the header; never a secret.")
-
-
-class Deduplication(Part):
-    """Drops a webhook that came before."""
-
-    key: Literal["DeliveryID", "Header", "JSONPath", "Body"] = Field(
-        default="DeliveryID", description="What two are the same by."
-    )
-    header: HeaderName | None = Field(default=None, description="The header, for key Header.")
-    json_path: JsonPath | None = Field(default=None, description="The path into the body, for key JSONPath.")
-    window: Annotated[float, Span("1m", "30d")] = Field(
-        default=86400.0, description="How long a webhook is remembered."
-    )
 
 
 class Response(Part):
@@ -154,7 +142,7 @@ class Limits(Part):
 class Ingest(Part):
     """The endpoint that takes the webhooks in."""
 
-    model_config = ConfigDict(json_schema_extra=cel(*SCALING_RULES, *HANDSHAKE_RULES, *URL_RULES))
+    model_config = ConfigDict(json_schema_extra=cel(*SCALING_RULES, *HANDSHAKE_RULES, *URL_RULES, *DEDUPLICATION_RULES))
 
     path: Path | None = Field(
         default=None,
@@ -178,9 +166,9 @@ class Ingest(Part):
     handshake: Handshake = Field(
         default_factory=Handshake, description="What becomes of the provider's questions whether the endpoint is ours."
     )
-    deduplication: Annotated[
-        Deduplication | None, Later("let the destination drop what it knows by Idempotency-Key")
-    ] = Field(default=None, description="Drops webhooks that came before.")
+    deduplication: Deduplication | None = Field(
+        default=None, description="Drops webhooks that came before. Default: all are delivered."
+    )
     response: Response = Field(default_factory=Response, description="What an accepted webhook is answered.")
     rate_limit: Annotated[RateLimit | None, Later("limits.inFlight bounds what is taken at once")] = Field(
         default=None, description="What exceeds this rate gets 429."
@@ -201,6 +189,7 @@ class Ingest(Part):
         yield from scaling_faults(self.replicas, self.autoscaling, self.resources)
         yield from handshake_faults(self.handshake, self.verification)
         yield from url_faults(self.public_url, self.verification)
+        yield from deduplication_faults(self.deduplication, self.verification)
         for name, held in (("inFlightBytes", self.limits.in_flight_bytes), ("readingBytes", self.limits.reading_bytes)):
             if held < self.max_body_bytes:
                 yield Problem(

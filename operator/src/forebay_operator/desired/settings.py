@@ -8,6 +8,7 @@ from forebay import settings
 from forebay.settings import IngestSettings, RetryPolicy, WorkerSettings
 from forebay.signatures.presets import presets
 from forebay.source import WebhookSource
+from forebay.source.deduplication import Deduplication
 from forebay.source.ingest import Header, Ingest
 from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
@@ -65,6 +66,7 @@ def ingest_settings(source: WebhookSource, platform: Platform) -> IngestSettings
         methods=ingest.methods,
         content_types=ingest.content_types,
         handshake=_handshake(ingest.handshake),
+        deduplication=_deduplication(ingest.deduplication) if ingest.deduplication else None,
         public_url=ingest.public_url,
         answer=settings.Answer(
             status=ingest.response.status,
@@ -83,6 +85,16 @@ def _handshake(handshake: Handshake) -> settings.Handshake:
         answered=handshake.mode == "Answer",
         token_file=secret_file(token) if token else None,
         confirms=handshake.confirm,
+    )
+
+
+def _deduplication(wanted: Deduplication) -> settings.Deduplication:
+    return settings.Deduplication(
+        key=wanted.key,
+        header=wanted.header,
+        json_path=wanted.json_path,
+        window_s=wanted.window,
+        max_ids=wanted.max_ids,
     )
 
 

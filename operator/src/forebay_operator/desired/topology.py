@@ -6,8 +6,8 @@ from forebay_operator.desired.settings import queue_names, rate_limit
 
 
 def source_topology(source: WebhookSource) -> SourceTopology:
-    """The source's queues, the retention of its dead letters, and its rate limit."""
-    retention = source.spec.dead_letter.retention
+    """The source's queues, the retention of its dead letters, its rate limit, and how long it remembers what came."""
+    retention, deduplication = source.spec.dead_letter.retention, source.spec.ingest.deduplication
     return SourceTopology(
         names=Names(source.namespace, source.name),
         queues=queue_names(source),
@@ -15,4 +15,5 @@ def source_topology(source: WebhookSource) -> SourceTopology:
             age_s=None if retention.age is None else round(retention.age), count=retention.count, bytes=retention.bytes
         ),
         rate_limit=rate_limit(source),
+        seen_s=round(deduplication.window) if deduplication else None,
     )

@@ -1,0 +1,92 @@
+"""What two webhooks of a source are the same by, as a digest of 128 bits. Reads nothing, changes nothing.
+
+The digest is BLAKE2b, keyed with the source's name (RFC 7693 §2.9): to have a webhook taken for another one, a sender would
+have to find a second text for a digest of 128 bits.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from multidict import istr
+
+from forebay.json_path import dig
+from forebay.settings import Deduplication, IngestSettings
+from forebay.signatures.configured import scheme_of
+from forebay.signatures.scheme import Scheme
+from forebay.signatures.template import ID, compile_template
+from forebay_ingest.seen import DIGEST_BYTES
+
+# The digest of a webhook by its headers, target and body; None if it has nothing to tell it by, and is always delivered.
+Sameness = Callable[[Mapping[str, str], str, bytes], bytes | None]
+_Identify = Callable[[Mapping[str, str], bytes], str | None]
+
+
+def sameness_of(settings: IngestSettings, wanted: Deduplication) -> Sameness:
+    """What the source's webhooks are told apart by.
+
+    The path and the query always count: one id at two addresses is two webhooks. The body counts where nothing else is
+    known to be the sender's word: what is not signed, a stranger with one signed webhook could combine as he likes.
+    """
+    scheme = scheme_of(settings.verification)
+    identify, with_body = _identify(wanted, scheme)
+    keyed = hashlib.blake2b(digest_size=DIGEST_BYTES, key=settings.source.encode()[-64:])
+
+    @lru_cache(maxsize=64)  # most webhooks of a source come the same way; a stranger who varies it makes nothing grow
+    def at(target: str) -> "hashlib.blake2b":
+        digest = keyed.copy()
+        digest.update(target.encode("utf-8", "surrogateescape") + b"\0")
+        return digest
+
+    def sameness(headers: Mapping[str, str], target: str, body: bytes) -> bytes | None:
+        digest = at(target).copy()
+        if identify is not None:
+            identity = identify(headers, body)
+            if identity is None:
+                return None
+            digest.update(identity.encode("utf-8", "surrogateescape"))
+        if with_body:
+            digest.update(b"\0")
+            digest.update(body)
+        return digest.digest()
+
+    return sameness
+
+
+def _identify(wanted: Deduplication, scheme: Scheme) -> tuple[_Identify | None, bool]:
+    """How the id is found, and whether the body counts as well."""
+    if wanted.key == "bodyHash":
+        return None, True
+    if wanted.key == "header":
+        return _by_headers((wanted.header or "",)), False
+    if wanted.key == "jsonPath":
+        return _by_json(wanted.json_path or ""), False
+    return _by_headers(scheme.delivery_id_headers), ID not in compile_template(scheme.signed).fields
+
+
+def _by_headers(names: tuple[str, ...]) -> _Identify:
+    wanted = tuple(istr(name) for name in names)
+
+    def identify(headers: Mapping[str, str], _: bytes) -> str | None:
+        for name in wanted:
+            value = headers.get(name)
+            if value:
+                return value
+        return None
+
+    return identify
+
+
+def _by_json(path: str) -> _Identify:
+    def identify(_: Mapping[str, str], body: bytes) -> str | None:
+        try:
+            value = dig(json.loads(body), path)
+        except (ValueError, RecursionError):
+            return None
+        if isinstance(value, str):
+            return value or None
+        # An empty place tells nothing: null, true, a list or an object may stand in many webhooks.
+        return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+    return identify
