@@ -4,6 +4,7 @@ import base64
 
 from tests.reconciling.sources import source
 from tests.support.apiserver import Api, OperatorProcess
+from tests.support.brokers import VirtualHost
 from tests.support.waiting import eventually
 
 _HASH = "forebay.dev/secrets-sha256"
@@ -39,6 +40,27 @@ async def test_a_wish_for_another_broker_login_makes_one_and_new_pods(place: Api
         return bool(now["data"]["username"] != before["data"]["username"])
 
     await eventually(other, within_s=10)
+
+
+async def test_the_operators_own_login_is_changed_and_no_pod_of_a_source_with_it(
+    place: Api, running: OperatorProcess, newest_broker: VirtualHost
+) -> None:
+    await place.apply(source())
+    await place.until("github", "TopologyReady", "True")
+    before = await _mark(place, "github-ingest")
+    user, password = newest_broker.username, "another one"
+    await newest_broker.management.put(f"users/{user}", {"password": password, "tags": "administrator"})
+    uri = newest_broker.server.uri(vhost=newest_broker.name, username=user, password=password)
+    await place.secret("rabbitmq", uri=uri, management=newest_broker.server.management_url)
+    await place.apply(source(spec__queues=[{"name": "orders", "match": {"eventTypes": ["order"]}}]))
+
+    async def declared() -> bool:
+        there = await newest_broker.management.queues(newest_broker.name)
+        return f"forebay.{place.namespace}.github.orders" in {queue.name for queue in there}
+
+    await eventually(declared, within_s=20)
+    await place.until("github", "TopologyReady", "True")
+    assert await _mark(place, "github-ingest") == before
 
 
 async def test_no_secret_is_in_the_log_the_status_an_event_or_a_child(place: Api, running: OperatorProcess) -> None:
