@@ -1,11 +1,13 @@
 """An edit that is made while an answer to the operator is under way is heeded, whichever of the two it hears of first."""
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from forebay_operator.broker import LOOK_S
 from tests.reconciling.sources import source
 from tests.reconciling.yard import Yard, yard
 from tests.support.apiserver import ControlPlane
@@ -71,6 +73,20 @@ async def test_an_edit_of_a_source_that_is_heard_of_before_the_answer(here: Yard
     await _heeded(here, 3)
 
 
+async def _at_rest(here: Yard) -> None:
+    """Wait until a look at the broker has found nothing new: it would wake the operator, and the edit be heeded by chance."""
+    since, before = 0.0, -1
+
+    async def so() -> bool:
+        nonlocal since, before
+        now = sum(request.startswith("PATCH ") for request in here.kube.requests)
+        if now != before:
+            since, before = time.monotonic(), now
+        return time.monotonic() - since > 1.5 * LOOK_S
+
+    await eventually(so, within_s=60)
+
+
 async def test_an_edit_of_a_source_that_comes_with_the_answer(here: Yard) -> None:
     edits = [source(spec__deletionPolicy="Retain")]  # which no child shows, whose change would wake the operator too
 
@@ -79,11 +95,7 @@ async def test_an_edit_of_a_source_that_comes_with_the_answer(here: Yard) -> Non
             await here.api.apply(edits.pop())
         return True
 
-    async def counted() -> bool:
-        status = (await here.api.get("WebhookSource", "github"))["status"]
-        return "queued" in status and "dead" in status
-
-    await eventually(counted, within_s=40)  # the first counts would wake the operator as well
+    await _at_rest(here)
     here.kube.begin = edit_before_the_status
     await here.api.apply(source(spec__deletionPolicy="Delete"))
     await _heeded(here, 3)
