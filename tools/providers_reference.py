@@ -17,7 +17,7 @@ HEAD = """\
 
 Whose signatures Forebay knows: what to write as `spec.ingest.verification.provider`. `forebay providers NAME` says the same as this
 page, which is generated: `make reference`. For a provider that is not here, write `HMAC` and say
-[how it signs](../how-to/verify-signatures.md#hmac-anybody-else); to have it here, [add a file](../how-to/verify-signatures.md#add-a-provider).
+[how it signs](../how-to/verify-signatures.md#hmac-anybody-else); to have it here, [add a file](../how-to/add-a-provider.md).
 
 *Confidence*: **published** was read in the provider's documentation or in a library of its own, **reported** in what others wrote to
 receive its webhooks. A scheme that is wrong refuses what is good; it never lets in what is not signed.

@@ -65,7 +65,7 @@ def test_without_a_command_help_is_shown_and_it_counts_as_bad_usage(capsys: Capt
         ["validate"],
         ["send", "--count", "none"],
         ["--state-dir"],
-        ["init", "gitlab"],
+        ["init", "gitlap"],
         ["validate", "-f", "/nowhere.yaml"],
         ["dlq", "replay"],
         ["completion", "tcsh"],

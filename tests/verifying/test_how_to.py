@@ -20,6 +20,7 @@ from tests.support.command_line import forebay
 from tests.verifying.signed import GITHUB, STANDARD, STRIPE, signed, verdict
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/verify-signatures.md").read_text(encoding="utf-8")
+ADDING = (Path(__file__).parents[2] / "docs/how-to/add-a-provider.md").read_text(encoding="utf-8")
 BLOCKS = [
     yaml.safe_load(textwrap.dedent(block))
     for block in re.findall(r"^ *```yaml\n(.*?)^ *```", PAGE, re.DOTALL | re.MULTILINE)
@@ -46,8 +47,18 @@ def test_the_page_shows_every_provider() -> None:
 
 
 def test_the_file_that_the_page_shows_is_a_preset() -> None:
-    (text,) = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    text, vector = re.findall(r"^```toml\n(.*?)^```", ADDING, re.DOTALL | re.MULTILINE)
     assert parse_preset(text).name == "Acme"
+    assert parse_preset(text + vector).vectors
+
+
+def test_what_the_page_shows_of_a_trial_is_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    ((command, answer),) = re.findall(r"```sh\n(forebay provider test [^`]*)```\n```\n([^`]*)```", ADDING)
+    ran = forebay(capsys, *shlex.split(command)[1:])
+    assert (ran.status, ran.out) == (0, answer)
 
 
 def test_the_page_counts_the_providers() -> None:

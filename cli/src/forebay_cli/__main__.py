@@ -30,6 +30,7 @@ COMMANDS = {
     "explain": "Tell the life of one webhook, and why it did not arrive.",
     "init": "Print a commented manifest to start from.",
     "validate": "Say what is wrong with a manifest, and where.",
+    "provider": "Work on a provider's file, which says how it signs.",
     "providers": "List the providers whose signatures are known, or explain one.",
     "verify": "Say whether a recorded request is let in, and why not.",
     "render": "Print the Kubernetes objects of a source.",

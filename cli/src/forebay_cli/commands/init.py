@@ -1,4 +1,4 @@
-"""forebay init: manifests to start from. They are the sources of examples/, word by word."""
+"""forebay init: manifests to start from. Some are the sources of examples/, word by word; each provider has one."""
 
 from importlib import resources
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 
 from forebay.errors import SpecError
+from forebay.signatures.presets import preset
 from forebay_cli import options
+from forebay_cli.beginning import manifest_of
 
 # What a person asks for -> the folder in examples/ it is the source of.
 NAMES = {
@@ -23,11 +25,12 @@ HANDLER = "python-handler"
     "init",
     epilog=options.examples("""
 forebay init github > source.yaml
+forebay init paypal
 forebay init generic | less
 forebay init python-handler --into orders
 """),
 )
-@click.argument("kind", type=click.Choice(list(NAMES)))
+@click.argument("kind", metavar=f"[{'|'.join(NAMES)}|PROVIDER]")
 @click.option(
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
@@ -37,6 +40,7 @@ forebay init python-handler --into orders
 def command(kind: str, into: Path | None) -> None:
     """Print a commented manifest to start from.
 
+    There is one for each of forebay providers, whatever the case of its name.
     With --into it begins a folder instead; for a Python handler, a small project that runs as it is.
     """
     if into is None:
@@ -61,8 +65,13 @@ def begin(kind: str, folder: Path) -> list[Path]:
 
 
 def template(kind: str) -> str:
-    """The manifest for one of NAMES."""
-    return _read(f"{NAMES[kind]}.yaml")
+    """The manifest for one of NAMES, or for a provider. Raises SpecError for what is neither."""
+    if kind.lower() in NAMES:
+        return _read(f"{NAMES[kind.lower()]}.yaml")
+    try:
+        return manifest_of(preset(kind))
+    except SpecError as error:
+        raise SpecError(f"{error}; or one of {', '.join(NAMES)}") from None
 
 
 def _read(name: str) -> str:

@@ -57,8 +57,8 @@ def facts(known: Preset) -> dict[str, str | list[str]]:
 
 def _list(known: list[Preset]) -> None:
     wide = max(len(item.name) for item in known)
-    click.echo(f"{'NAME':{wide}}  {'CLOCK':5}  SIGNATURE")
+    click.echo(f"{'NAME':{wide}}  {'CLOCK':8}  {'CONFIDENCE':10}  SIGNATURE")
     for item in known:
         stamp = item.scheme.timestamp
         clock = f"{stamp.tolerance:g} s" if stamp else "-"
-        click.echo(f"{item.name:{wide}}  {clock:5}  {described.signature(item.scheme)}")
+        click.echo(f"{item.name:{wide}}  {clock:8}  {item.confidence:10}  {described.signature(item.scheme)}")

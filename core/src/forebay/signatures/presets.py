@@ -22,6 +22,24 @@ class Confidence(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vector:
+    """A request that the provider publishes as an example, or expects in the tests of a library of its own."""
+
+    source: str
+    secret: str
+    headers: tuple[str, ...] = ()  # "Name: value"
+    body: str = ""
+    now: float = 0.0  # the time it was signed at, in seconds since 1970
+    method: str = "POST"
+    url: str = ""  # for schemes that sign it
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The headers' names and values."""
+        return [(name, value) for name, _, value in (header.partition(": ") for header in self.headers)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
     """What is known of a provider's webhooks, and where from."""
 
@@ -32,6 +50,7 @@ class Preset:
     confidence: Confidence
     setup: str  # where a person finds the secret at the provider, in a sentence or two
     handshakes: tuple[Handshake, ...] = ()  # what it asks the endpoint beside its webhooks
+    vectors: tuple[Vector, ...] = ()
 
 
 def preset(name: str) -> Preset:
@@ -54,7 +73,7 @@ def parse_preset(text: str) -> Preset:
     """The preset a TOML text describes. Raises SpecError with what is wrong in it."""
     try:
         document = tomllib.loads(text)
-        return Preset(
+        known = Preset(
             name=_value("name", document["name"]),
             scheme=_scheme(_value("scheme", document["scheme"])),
             sources=_value("sources", document["sources"]),
@@ -62,11 +81,15 @@ def parse_preset(text: str) -> Preset:
             confidence=_value("confidence", document["confidence"]),
             setup=_value("setup", document["setup"]),
             handshakes=tuple(_handshake(table) for table in document.get("handshake", ())),
+            vectors=tuple(_vector(table) for table in document.get("vector", ())),
         )
     except KeyError as error:
         raise SpecError(f"a preset needs {error.args[0]!r}") from error
     except (TypeError, ValueError) as error:
         raise SpecError(f"the preset can not be read: {error}") from error
+    if unknown := document.keys() - _TOP:
+        raise SpecError(f"the preset can not be read: {', '.join(sorted(unknown))} is none of {', '.join(_TOP)}")
+    return known
 
 
 def _scheme(table: dict[str, Any]) -> Scheme:
@@ -81,6 +104,11 @@ def _handshake(table: dict[str, Any]) -> Handshake:
     return Handshake(**{key: _value(key, value) for key, value in table.items()})
 
 
+def _vector(table: dict[str, Any]) -> Vector:
+    return Vector(**{key: _value(key, value) for key, value in table.items()})
+
+
+_TOP = ("name", "sources", "checked", "confidence", "setup", "scheme", "handshake", "vector")
 _ENUMS = {
     "confidence": Confidence,
     "algorithm": Algorithm,
@@ -90,7 +118,7 @@ _ENUMS = {
 }
 _LISTS = ("sources", "when", "hosts", "hashes", "issuers", "claims")
 _KINDS = {
-    "scheme": dict, "timestamp": dict, "published": dict, "checked": date, "tolerance": int | float, "verified": bool, "body_is_free": bool, "status": int,
+    "scheme": dict, "timestamp": dict, "published": dict, "checked": date, "tolerance": int | float, "verified": bool, "body_is_free": bool, "status": int, "now": int | float,
 }  # fmt: skip  # all others are texts
 
 
