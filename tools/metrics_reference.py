@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.metrics_core import Metric
 
 from forebay.settings import (
+    CircuitBreaker,
     Deduplication,
     Destination,
     IngestSettings,
@@ -89,6 +90,7 @@ def _files(folder: str) -> dict[str, str]:
         queue="default",
         destination=destination,
         rate_limit=RateLimit(requests=1, per_s=1.0, burst=1),
+        circuit_breaker=CircuitBreaker(),
         storage=storage,
     )
     return {

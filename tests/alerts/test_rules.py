@@ -15,7 +15,11 @@ from tests.support.promtool import said
 from tests.support.sources import manifest
 
 TREE = Path(__file__).resolve().parents[2]
-SOURCE = read_source(manifest(metadata__namespace="payments", spec__monitoring={"alerts": {"silence": "1h"}}))
+SOURCE = read_source(
+    manifest(
+        metadata__namespace="payments", spec__monitoring={"alerts": {"silence": "1h"}}, spec__worker__circuitBreaker={}
+    )
+)
 OURS = 'namespace="payments",source="github"'
 
 # alert → (series while all is well, series when it is to fire); each a sample a minute. All other alerts may do as they like.
@@ -63,6 +67,10 @@ CASES: dict[str, tuple[Series, Series]] = {
     "ForebayOldestWebhookAge": (
         {f'forebay_oldest_age_seconds{{{OURS},queue="default"}}': "600x120"},
         {f'forebay_oldest_age_seconds{{{OURS},queue="default"}}': "1000x120"},
+    ),
+    "ForebayBreakerOpen": (
+        {f'forebay_breaker_state{{{OURS},queue="default"}}': "2x3 1 0x116"},
+        {f'forebay_breaker_state{{{OURS},queue="default"}}': "0x110 2 1 2 2 1 2 2 2 2"},
     ),
     "ForebayOrphans": ({'forebay_orphans{broker="b"}': "0x120"}, {'forebay_orphans{broker="b"}': "2x120"}),
     "ForebayBrokerNotSeen": (

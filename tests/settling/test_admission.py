@@ -86,6 +86,22 @@ async def test_what_waits_for_a_permit_is_given_back_at_the_end_at_once() -> Non
     assert case.witness.told == []
 
 
+async def test_a_permit_that_comes_in_a_hold_is_spent_and_the_attempt_is_not() -> None:
+    tap = Tap()
+    case, _ = paced(tap)
+    await case.take("1", "2")
+    case.worker.limit(1)
+    tap.give()
+    await case.turn()
+    assert (case.under_way, case.worker.in_flight, case.worker.in_hand) == ({}, 1, 1)
+    tap.give()
+    await case.turn()
+    assert set(case.under_way) == {"2"}  # one at a time
+    case.worker.limit(0)
+    await case.end("2")
+    assert (case.worker.in_flight, case.worker.in_hand, len(case.broker.handed_back)) == (0, 1, 0)
+
+
 @pytest.mark.parametrize(
     ("requests", "seconds", "count"), [(1000, 1, 10), (60, 60, 10), (5, 60, 5), (20, 3600, 1), (1, 3600, 1)]
 )

@@ -137,6 +137,43 @@ async def test_a_worker_whose_time_is_over_leaves_the_rest_to_the_broker(case: C
     assert case.witness.told == []
 
 
+async def test_a_limit_cuts_nothing_and_keeps_what_waits_in_hand(case: Case) -> None:
+    await case.take("1", "2", "3")
+    case.worker.limit(0)
+    await case.end("1")
+    await case.end("2")
+    await case.take("4")  # it was on its way already
+    assert (case.worker.in_flight, case.worker.in_hand, case.under_way) == (0, 2, {})
+    assert case.broker.handed_back == []
+    case.worker.limit(1)
+    await case.turn()
+    assert set(case.under_way) == {"3"}
+    case.worker.limit(2)
+    await case.turn()
+    assert set(case.under_way) == {"3", "4"}
+
+
+async def test_it_is_told_when_what_was_in_hand_is_worked_off(case: Case) -> None:
+    told: list[int] = []
+    await case.take("1", "2", "3", "4")
+    case.worker.when_worked_off(lambda: told.append(case.worker.in_flight))
+    await case.end("1")
+    assert told == []
+    await case.end("2")
+    await case.end("3")
+    assert told == [1]
+    await case.end("4")
+    assert told == [1]  # once
+
+
+async def test_a_limit_that_is_set_when_an_attempt_ends_keeps_the_next_one_from_being_made(case: Case) -> None:
+    case.worker.ended = lambda *_: case.worker.limit(0)
+    await case.take("1", "2", "3", "4")
+    await case.end("1", Failed("no"))
+    assert set(case.under_way) == {"2"}
+    assert case.worker.in_hand == 2
+
+
 async def test_an_idle_worker_stops_at_once(case: Case) -> None:
     assert await case.worker.drain(60) == 0
 

@@ -241,6 +241,17 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitBreaker:
+    """When deliveries stop because most of them fail, and when they go on. Times in seconds."""
+
+    failure_percent: int = 50  # of the attempts of the last window_s …
+    minimum: int = 20  # … if there were so many
+    window_s: float = 30.0
+    open_for_s: float = 30.0
+    probes: int = 3  # successes in a row, one at a time, that close it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """Everything a worker process is told, apart from its addresses (Runtime) and its secrets (files)."""
 
@@ -253,6 +264,7 @@ class WorkerSettings:
     rate_limit: RateLimit | None = None  # of all workers of the source together
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     storage: Storage | None = None
+    circuit_breaker: CircuitBreaker | None = None
     broker_url_file: str = "secrets/broker/uri"
     drain_s: float = 40.0  # from SIGTERM to the end, at most; longer than one delivery may take
     suspended: bool = False  # consume nothing

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -15,16 +16,19 @@ from forebay.amqp.permits import Permits
 from forebay.amqp.publisher import Publisher
 from forebay.envelope import Envelope
 from forebay.errors import SpecError
-from forebay.settings import Runtime, WorkerSettings, load
+from forebay.settings import CircuitBreaker, Runtime, WorkerSettings, load
 from forebay.storage import Storage
 from forebay.telemetry import Log
 from forebay.topology import Names, RateLimit
 from forebay.tracing import from_environment
-from forebay_worker import handler, retry
+from forebay_worker import handler, hold, retry
+from forebay_worker.breaker import Breaker
 from forebay_worker.claim_measures import ClaimMeasures
 from forebay_worker.claims import Claims, homeless
 from forebay_worker.consume import Consumption
 from forebay_worker.deliver import HttpDelivery
+from forebay_worker.gate import Gate, Governed
+from forebay_worker.live import follow
 from forebay_worker.measures import Measures
 from forebay_worker.outcome import Outcome
 from forebay_worker.permit import Admission, ahead
@@ -66,6 +70,7 @@ class Worker:
         self._runtime = runtime
         self._log = log
         self._delivery, policy, storage = _checked(settings, runtime)
+        breaker = Breaker(settings.circuit_breaker, time.monotonic()) if settings.circuit_breaker else None
         self._measures = Measures(settings.source, settings.queue)
         names = Names.of(settings.source)
         witness = WorkerWitness(self._measures, log, source=settings.source, queue=settings.queue)
@@ -76,10 +81,10 @@ class Worker:
         self._permits = self._admission = None
         if settings.rate_limit is not None:
             self._permits = self._permits_of(settings.rate_limit, names)
-            self._admission = Admission(self._permits, lambda: self._consumer, self._measures.permit_wait())
+            self._admission = Admission(self._permits, lambda: self._gate, self._measures.permit_wait())
         self._claims = self._large(storage) if storage else None
         claimed = self._claims.deliver if self._claims else homeless
-        self._consumption = Consumption(
+        self._consumption = consumption = Consumption(
             deliver, settler, policy, witness, concurrency=settings.concurrency, admit=self._admission,
             deliver_claimed=traced(claimed, tracing, names.queue(settings.queue)) if tracing else claimed,
             acknowledged=self._claims.acknowledged if self._claims else None,
@@ -88,12 +93,23 @@ class Worker:
             self._broker_url,
             name=f"forebay-worker {settings.source}",
             queue=names.queue(settings.queue),
-            prefetch=ahead(settings.concurrency, settings.rate_limit.rate)
-            if settings.rate_limit
-            else prefetch(settings.concurrency),
-            on_message=self._consumption.on_message,
+            prefetch=handed_out(settings),
+            on_message=consumption.on_message,
             log=log,
         )
+        self._gate = Gate(
+            Governed(
+                slots=consumption,
+                tap=self._consumer,
+                concurrency=settings.concurrency,
+                prefetch=handed_out(settings),
+            ),
+            policy,
+            log,
+            breaker=breaker,
+        )
+        consumption.ended = self._gate.ended
+        self._gate.suspend(suspended=settings.suspended)
         self._queue_name, self._dead_name = names.queue(settings.queue), names.dead
         self._depths = Depths(self._consumer.link, (self._queue_name, self._dead_name))
         self._unregistered_since: float | None = None
@@ -104,18 +120,13 @@ class Worker:
         return self._measures.registry
 
     @property
-    def _idle(self) -> bool:
-        """Whether nothing is consumed, and that is as it should be."""
-        return self.settings.suspended or (self._admission is not None and self._admission.resting)
-
-    @property
     def _links(self) -> tuple[Link, ...]:
         own = (self._consumer.link, self._publisher.link)
         return own if self._permits is None else (*own, self._permits.link)
 
     def unhealthy(self) -> str | None:
         """A lost broker is no reason for a restart; one that answers and yet does not register the consumer is."""
-        if self._idle or self._consumer.consuming or not self._consumer.link.up:
+        if not self._consumer.wanted or self._consumer.consuming or not self._consumer.link.up:
             self._unregistered_since = None
         elif self._unregistered_since is None:
             self._unregistered_since = time.monotonic()
@@ -124,24 +135,21 @@ class Worker:
         return self._delivery.stuck()
 
     def unready(self) -> str | None:
-        if self.settings.suspended:
-            return None
         for link in self._links:
             if not link.up:
                 return f"no connection to the broker: {link.error}"
-        return None if self._consumer.consuming or self._idle else "the broker has not registered the consumer yet"
+        registered = self._consumer.consuming or not self._consumer.wanted
+        return None if registered else "the broker has not registered the consumer yet"
 
     async def start(self) -> dict[str, str]:
         return {}
 
     async def run(self) -> None:
-        if self.settings.suspended:
-            self._log.info("suspended", source=self.settings.source, queue=self.settings.queue)
-            await asyncio.Event().wait()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publisher.run())
             group.create_task(self._consumer.run())
             group.create_task(self._depths.run())
+            group.create_task(follow(self._runtime.root / SETTINGS_FILE, self.settings.suspended, self._gate.suspend))
             if self._permits is not None:
                 group.create_task(self._permits.run())
             if self._claims is not None:
@@ -150,6 +158,7 @@ class Worker:
     async def drain(self) -> None:
         """Take no more, finish what is in flight, give back the rest when the time is over."""
         until = time.monotonic() + self.settings.drain_s
+        self._gate.close()
         await self._consumer.stop_consuming()
         await self._stop_waiting()
         in_flight = self._consumption.in_flight
@@ -200,7 +209,22 @@ class Worker:
             lambda: self._depths.of(self._dead_name),
         )
         gauge("forebay_concurrency", "Messages that may be handled at a time.", lambda: self.settings.concurrency)
+        self._measures.gauges(
+            "forebay_hold_seconds",
+            "For how long the worker still takes nothing from its queue, by reason; 0 if it does, +Inf while nobody knows the end.",
+            "reason",
+            {reason: partial(self._gate.left, reason) for reason in hold.REASONS},
+        )
+        if self._gate.breaker is not None:
+            text = "The circuit breaker: 0 closed, 1 half-open, 2 open."
+            gauge("forebay_breaker_state", text, lambda: self._gate.state)
         gauge("forebay_consuming", "1 while the broker has the consumer registered.", lambda: self._consumer.consuming)
+
+
+def handed_out(settings: WorkerSettings) -> int:
+    """How many messages the broker hands out at a time, when nothing holds."""
+    limit = settings.rate_limit
+    return ahead(settings.concurrency, limit.rate) if limit else prefetch(settings.concurrency)
 
 
 def prefetch(concurrency: int) -> int:
@@ -230,6 +254,7 @@ def _collected(faults: list[str], make: Callable[[], T]) -> T | None:
 
 
 def _checks(settings: WorkerSettings) -> list[tuple[bool, str]]:
+    breaker = settings.circuit_breaker or CircuitBreaker()
     both = settings.destination is not None and settings.handler is not None
     target = settings.destination or settings.handler
     timeout = target.timeout_s if target else 1.0
@@ -242,6 +267,14 @@ def _checks(settings: WorkerSettings) -> list[tuple[bool, str]]:
         (
             not 0 < timeout <= LONGEST_TIMEOUT,
             f"timeout_s is {timeout:g}; it takes more than 0 and at most {LONGEST_TIMEOUT:g}",
+        ),
+        (
+            not 1 <= breaker.failure_percent <= 100,
+            f"circuit_breaker.failure_percent is {breaker.failure_percent}; it takes 1 to 100",
+        ),
+        (
+            min(breaker.minimum, breaker.probes) < 1 or not min(breaker.window_s, breaker.open_for_s) > 0,
+            "circuit_breaker has a number that is not positive",
         ),
     ]
 

@@ -1,7 +1,8 @@
 """The message path: decode, deliver, decide, settle; as many messages at a time as the concurrency, no more.
 
 A slot handles one message after another while any wait. What waits is at most the reserve that the prefetch grants beyond
-the concurrency, and goes back to the broker when the worker stops.
+the concurrency, and goes back to the broker when the worker stops. A gate may bound how many are handled (`limit`): what
+waits then is kept in hand, unacknowledged, because giving it back would count towards the queue's delivery limit.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ PAUSE_AFTER_FAULT = 1.0
 Deliver = Callable[[Envelope], Awaitable[Outcome]]
 # Waits until an attempt may begin. False: the message is to be given back.
 Admit = Callable[[], Awaitable[bool]]
+# Hears of each attempt as soon as it has ended: how, what follows, and how many seconds it took.
+Ended = Callable[[Outcome, Decision, float], None]
 
 
 class Witness(Protocol):
@@ -61,20 +64,28 @@ class Consumption:
         self._settler = settler
         self._policy = policy
         self._witness = witness
+        self.ended: Ended | None = None  # set at most once, before the first message
         self._concurrency = concurrency
         self._admit = admit
         # Chosen once: where nothing paces the deliveries, they pay nothing for it.
         self._next = self._guarded if admit is None else self._admitted
+        self._shut = 0  # slots that handle nothing at present
         self._waiting: deque[Message] = deque()
         self._slots: set[asyncio.Task[None]] = set()
         self._under_way: dict[int, Envelope] = {}  # by slot
         self._free = list(range(concurrency))
         self._stopping = False
+        self._worked_off: Callable[[], None] | None = None
 
     @property
     def in_flight(self) -> int:
         """How many messages are being handled."""
         return self._concurrency - len(self._free)
+
+    @property
+    def in_hand(self) -> int:
+        """How many messages wait here until a slot handles them."""
+        return len(self._waiting)
 
     def oldest_age(self, now: float) -> float:
         """Seconds since the oldest webhook was received that is on its first attempt now; 0 if there is none."""
@@ -85,18 +96,30 @@ class Consumption:
         """Take a message from the broker."""
         if self._stopping:
             message.give_back()
-        elif self._free:
-            slot = asyncio.ensure_future(self._slot(self._free.pop(), message))
-            self._slots.add(slot)
-            slot.add_done_callback(self._slots.discard)
+        elif len(self._free) > self._shut:
+            self._begin(message)
         else:
             self._waiting.append(message)
+
+    def limit(self, most: int) -> None:
+        """Handle so many messages at a time, and no more than the concurrency. What is under way is not cut."""
+        self._shut = max(0, self._concurrency - most)
+        while self._waiting and len(self._free) > self._shut and not self._stopping:
+            self._begin(self._waiting.popleft())
+
+    def when_worked_off(self, then: Callable[[], None]) -> None:
+        """Call once, when a slot ends and nothing waits in hand any more."""
+        self._worked_off = then
+
+    def give_back(self) -> None:
+        """Hand what waits back to the broker."""
+        while self._waiting:
+            self._waiting.popleft().give_back()
 
     async def drain(self, within_s: float) -> int:
         """Give back what waits, finish what is under way, cancel the rest when the time is over. How many were cancelled."""
         self._stopping = True
-        while self._waiting:
-            self._waiting.popleft().give_back()
+        self.give_back()
         if not self._slots:
             return 0
         _, late = await asyncio.wait(tuple(self._slots), timeout=within_s)
@@ -105,22 +128,32 @@ class Consumption:
         await asyncio.gather(*late, return_exceptions=True)
         return len(late)
 
+    def _begin(self, message: Message) -> None:
+        slot = asyncio.ensure_future(self._slot(self._free.pop(), message))
+        self._slots.add(slot)
+        slot.add_done_callback(self._slots.discard)
+
     async def _slot(self, number: int, message: Message) -> None:
         try:
             await self._next(number, message)
-            while self._waiting:
+            while self._waiting and len(self._free) >= self._shut:
                 await self._next(number, self._waiting.popleft())
         finally:
             # In the same step as the last look at what waits: nothing can be left there by a slot that ends.
             self._under_way.pop(number, None)
             self._free.append(number)
+            if self._worked_off is not None and not self._waiting:
+                then, self._worked_off = self._worked_off, None
+                then()
 
     async def _admitted(self, number: int, message: Message) -> None:
         assert self._admit is not None
-        if await self._admit():
-            await self._guarded(number, message)
-        else:
+        if not await self._admit():
             message.give_back()
+        elif len(self._free) < self._shut and not self._stopping:
+            self._waiting.append(message)  # less may be handled by now: the permit is spent, the attempt is not
+        else:
+            await self._guarded(number, message)
 
     async def _guarded(self, number: int, message: Message) -> None:
         try:
@@ -149,6 +182,8 @@ class Consumption:
             policy=self._policy,
             jitter=random.random(),  # noqa: S311  # jitter, not a secret
         )
+        if self.ended is not None:
+            self.ended(outcome, decision, ended - began)
         known = envelope if isinstance(decision, Ack) else envelope.failed(attempt_of(outcome, began, ended))
         if await self._settler.settle(message, known, decision):
             if envelope.claim is not None and self._acknowledged is not None and isinstance(decision, Ack):

@@ -3,7 +3,7 @@
 What alerts count is told from 0 on: Prometheus sees an increase only where there was a number before.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -44,6 +44,12 @@ class Measures:
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is read when somebody scrapes."""
         Gauge(name, text, list(self._labels), registry=self.registry).labels(**self._labels).set_function(read)
+
+    def gauges(self, name: str, text: str, label: str, reads: Mapping[str, Callable[[], float]]) -> None:
+        """The same for each value of a label."""
+        family = Gauge(name, text, [*self._labels, label], registry=self.registry)
+        for value, read in reads.items():
+            family.labels(**self._labels, **{label: value}).set_function(read)
 
     def _histogram(self, name: str, text: str) -> Histogram:
         family = Histogram(name, text, list(self._labels), buckets=_SECONDS, registry=self.registry)

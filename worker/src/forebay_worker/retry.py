@@ -85,6 +85,23 @@ class Policy:
             return self.max_delay
 
 
+def failed(decision: Decision) -> bool:
+    """Whether the attempt behind a decision says that the destination is unwell: the webhook would be tried again.
+
+    An answer that is final is about the webhook, whatever it is.
+    """
+    return isinstance(decision, RetryIn) or (
+        isinstance(decision, DeadLetter) and decision.reason in (EXHAUSTED, EXPIRED)
+    )
+
+
+def asked_to_wait(outcome: Outcome, policy: Policy) -> float:
+    """Seconds for which the destination wants nothing at all (RFC 6585 §4, RFC 9110 §15.6.4), as far as the policy goes along."""
+    if isinstance(outcome, Refused) and outcome.status in (429, 503):
+        return min(outcome.retry_after or 0.0, policy.retry_after_max)
+    return 0.0
+
+
 def policy(given: settings.RetryPolicy, tiers: tuple[int, ...]) -> Policy:
     """The policy of these settings. Raises SpecError that lists every fault."""
     faults = [sentence for wrong, sentence in _checks(given, tiers) if wrong]

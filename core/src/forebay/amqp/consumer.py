@@ -58,9 +58,9 @@ class Message:
 class Consumer:
     """A consumer of one queue over a link of its own.
 
-    `on_message` is called on the loop for each delivery, at most `prefetch` of which are open at a time. After a loss of
-    the connection deliveries begin anew; `generation` counts them. `arguments` are those of each new consumer: for a stream, from
-    where on it reads.
+    `on_message` is called on the loop for each delivery, at most `prefetch` of which are open at a time, until `take` says
+    otherwise. After a loss of the connection deliveries begin anew; `generation` counts them. `arguments` are those of each new
+    consumer: for a stream, from where on it reads.
     """
 
     def __init__(
@@ -77,19 +77,23 @@ class Consumer:
         self.link = Link(url, name, self, log)
         self.generation = 0
         self._queue = queue
-        self._prefetch = prefetch
+        self._usual = self._wanted = prefetch  # how many may be open; 0: nothing is taken
         self._on_message = on_message
         self._arguments = arguments
         self._writer: FrameWriter | None = None
         self._acknowledges = Acknowledges()
         self._tag: str | None = None
-        self._asked = False  # whether the broker was asked to register us on this channel, or has done so
-        self._wanted = True
+        self._asked: int | None = None  # the prefetch with which the broker was asked to register us on this channel
 
     @property
     def consuming(self) -> bool:
         """Whether the broker has this consumer registered."""
         return self._writer is not None and self._tag is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to take messages."""
+        return self._wanted > 0
 
     def stale(self, generation: int) -> bool:
         """Whether what was delivered in this generation can not be settled any more."""
@@ -101,15 +105,24 @@ class Consumer:
 
     async def stop_consuming(self, within_s: float = 2.0) -> None:
         """Take no more messages; what was delivered can still be settled."""
-        self._wanted = False
+        self._wanted = 0
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._cancel(lambda _: resolve(done, None)):
             await asyncio.wait({done}, timeout=within_s)
 
     def resume_consuming(self) -> None:
         """Take messages again after `stop_consuming`."""
-        self._wanted = True
-        if self.link.channel is not None and not self._asked:
+        self.take(self._usual)
+
+    def take(self, prefetch: int) -> None:
+        """Have so many messages open at most from now on, 0: take none. What was delivered before can still be settled.
+
+        It does not count: whoever lets the consumer take again first settles what he has.
+        """
+        self._wanted = prefetch
+        if self._wanted != self._asked:
+            self._cancel(lambda _: None)
+        if self._wanted and self.link.channel is not None and self._asked is None:
             self._consume(self.link.channel)
 
     # ------------------------------------------------------------------------------------ what the link tells
@@ -117,7 +130,6 @@ class Consumer:
     def on_up(self, connection: AsyncioConnection, channel: Channel) -> None:
         generation = self.generation + 1
         channel.add_on_cancel_callback(lambda _: self._cancelled_by_broker(generation))
-        channel.basic_qos(prefetch_count=self._prefetch)
         self.generation, self._writer, self._acknowledges = generation, FrameWriter(connection), Acknowledges()
         FrameReader(connection, lambda delivery: self._deliver(generation, delivery))
         if self._wanted:
@@ -126,7 +138,7 @@ class Consumer:
     def on_down(self, reason: str) -> None:  # noqa: ARG002  # the link keeps the reason
         self._writer = None
         self._tag = None
-        self._asked = False
+        self._asked = None
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Alarms do not concern consumers."""
@@ -138,10 +150,10 @@ class Consumer:
             if self.stale(generation):
                 return
             self._tag = frame.method.consumer_tag
-            if not self._wanted:  # it was stopped before the broker had answered
-                self._cancel(lambda _: None)
+            self.take(self._wanted)  # which may have changed before the broker had answered
 
-        self._asked = True
+        self._asked = self._wanted
+        channel.basic_qos(prefetch_count=self._wanted)  # of the consumer that comes next
         channel.basic_consume(self._queue, _never_called, arguments=self._arguments(), callback=registered)
 
     def _deliver(self, generation: int, delivery: Delivery) -> None:
@@ -153,7 +165,7 @@ class Consumer:
         channel, tag = self.link.channel, self._tag
         if channel is None or tag is None or not channel.is_open:
             return False
-        self._tag, self._asked = None, False
+        self._tag = self._asked = None
         channel.basic_cancel(tag, callback=done)
         return True
 

@@ -233,12 +233,23 @@ def usual_burst(requests: int) -> int:
 
 
 class CircuitBreaker(Part):
-    """Stops deliveries for a while when nearly all of them fail."""
+    """Stops deliveries while most of them fail. Webhooks wait in their queue then, and no attempt is spent."""
 
-    failure_percent: int = Field(default=50, ge=1, le=100, description="Share of failures that opens it.")
-    minimum: int = Field(default=20, ge=1, le=10_000, description="Deliveries before it may open.")
+    failure_percent: int = Field(
+        default=50,
+        ge=1,
+        le=100,
+        description="Share of failed attempts that opens it. An answer that is never tried again is no failure.",
+    )
+    window: Annotated[float, Span("1s", "1h")] = Field(
+        default=30.0, description="The share is that of the attempts of so long."
+    )
+    minimum: int = Field(default=20, ge=1, le=10_000, description="Attempts within the window before it may open.")
     open_for: Annotated[float, Span("1s", "1h")] = Field(
-        default=30.0, description="How long before one is tried again."
+        default=30.0, description="How long nothing is tried before one webhook is."
+    )
+    probes: int = Field(
+        default=3, ge=1, le=100, description="Webhooks that have to succeed, one after the other, to close it again."
     )
 
 
@@ -270,8 +281,8 @@ class Worker(Part):
     max_in_flight: Annotated[int | None, Later("concurrency times replicas bounds it")] = Field(
         default=None, ge=1, le=100_000, description="Deliveries at once, all processes together."
     )
-    circuit_breaker: Annotated[CircuitBreaker | None, Later("retries back off by themselves")] = Field(
-        default=None, description="Stops deliveries for a while when nearly all of them fail."
+    circuit_breaker: CircuitBreaker | None = Field(
+        default=None, description="Stops deliveries while most of them fail; {} for one with the defaults."
     )
     autoscaling: WorkerAutoscaling | None = Field(
         default=None, description="Worker processes by load, instead of replicas."

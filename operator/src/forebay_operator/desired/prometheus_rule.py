@@ -49,7 +49,9 @@ def objects(source: WebhookSource, platform: Platform) -> list[Object]:
 def alerts(source: WebhookSource) -> list[Alert]:
     """All alerts of the source, the most urgent first."""
     wanted = source.spec.monitoring.alerts
-    return [*_endpoint(source), *_broker(source), *_refusals(source, wanted), *_letters(source, wanted)]
+    return [
+        *_endpoint(source), *_broker(source), *_refusals(source, wanted), *_letters(source, wanted), *_breaker(source),
+    ]  # fmt: skip
 
 
 def _rule(source: WebhookSource, wanted: Alerts, alert: Alert) -> Object:
@@ -221,4 +223,19 @@ def _letters(source: WebhookSource, wanted: Alerts) -> list[Alert]:
             "webhooks are delivered late",
             "The one that is tried now for the first time has waited {{ $value | humanizeDuration }}.",
         ),
+    ]
+
+
+def _breaker(source: WebhookSource) -> list[Alert]:
+    if source.spec.worker.circuit_breaker is None:
+        return []
+    return [
+        Alert(
+            "ForebayBreakerOpen",
+            "warning",
+            f"max({series(source, 'forebay_breaker_state')}) > 0",  # half-open, too: a probe may take its time and fail
+            "5m",
+            "nothing is delivered, because most attempts fail",
+            "The circuit breaker of a worker does not close: webhooks wait in their queue until the destination takes them again.",
+        )
     ]

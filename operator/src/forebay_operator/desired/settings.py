@@ -13,7 +13,7 @@ from forebay.source.ingest import Header, Ingest
 from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
 from forebay.source.verification import Handshake, Hmac, Jwt, Verification
-from forebay.source.worker import Auth, Destination, Handler, usual_burst
+from forebay.source.worker import Auth, CircuitBreaker, Destination, Handler, usual_burst
 from forebay.topology import DEFAULT_QUEUE, RateLimit
 from forebay_operator.desired.metadata import Object, metadata, settings_name
 from forebay_operator.desired.platform import Platform
@@ -38,7 +38,7 @@ def worker_file(queue: str) -> str:
 
 
 def fingerprint(text: str) -> str:
-    """Of settings, for the pod template: pods read them once, so other settings need other pods."""
+    """Of settings, for the pod template: what pods read once needs other pods when it changes."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -189,6 +189,7 @@ def worker_settings(source: WebhookSource, queue: str, platform: Platform) -> Wo
         concurrency=concurrency(source, queue),
         rate_limit=rate_limit(source),
         retry=_retry(source.spec.retry),
+        circuit_breaker=_breaker(worker.circuit_breaker) if worker.circuit_breaker else None,
         drain_s=drain_s(source),
         suspended=source.spec.suspend in ("Workers", "All"),
     )
@@ -268,6 +269,16 @@ def _retry(retry: Retry) -> RetryPolicy:
         jitter=retry.jitter != "None",
         retry_after_max_s=retry.retry_after_max,
         statuses=retry.statuses,
+    )
+
+
+def _breaker(breaker: CircuitBreaker) -> settings.CircuitBreaker:
+    return settings.CircuitBreaker(
+        failure_percent=breaker.failure_percent,
+        minimum=breaker.minimum,
+        window_s=breaker.window,
+        open_for_s=breaker.open_for,
+        probes=breaker.probes,
     )
 
 

@@ -1,6 +1,7 @@
 """The workers of a source: a Deployment for each queue, and their identity."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from forebay.settings import dump
 from forebay.source import WebhookSource
@@ -40,6 +41,7 @@ def most(source: WebhookSource) -> int:
 
 def process(source: WebhookSource, queue: str, platform: Platform) -> Process:
     worker, settings = source.spec.worker, worker_settings(source, queue, platform)
+    fixed = replace(settings, suspended=False)  # what a running worker follows needs no other pods
     return Process(
         component="worker",
         queue=queue,
@@ -47,7 +49,7 @@ def process(source: WebhookSource, queue: str, platform: Platform) -> Process:
         image=worker.handler.image if worker.handler else platform.worker_image,
         command="forebay-worker",
         settings_key=worker_file(queue),
-        settings_hash=fingerprint(dump(settings)),
+        settings_hash=fingerprint(dump(fixed)),
         secrets=secrets(source),
         ports=(),
         replicas=None if worker.autoscaling else replicas(source),
