@@ -32,7 +32,7 @@ demo: setup ## Run the main job once, visibly: a burst, a failing destination, a
 test: setup-bench ## Run every test: pure, real brokers (RabbitMQ 3.10, 4.0, 4.3), real processes
 	@$(RUN) pytest --numprocesses=3 --dist=loadfile $(TESTS)
 
-cluster-test: setup-cluster ## Bring up a Kubernetes node in a box, and test what only a cluster can show
+cluster-test: setup-cluster ## Bring up a Kubernetes node in a box and play whole stories on it (KUBECONFIG=…: on that cluster)
 	@$(RUN) pytest -m cluster tests/cluster
 
 lint: setup ## ruff, mypy --strict, import contracts, generated files in step

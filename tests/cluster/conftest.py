@@ -1,0 +1,106 @@
+"""One cluster for all stories, with RabbitMQ and Forebay on it: on a node of our own, or on the cluster that KUBECONFIG names."""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tools import images
+from tools.build import BuildError, built
+
+from forebay.errors import ForebayError
+from tests.cluster import broker
+from tests.cluster.cluster import Cluster
+from tests.cluster.node.node import Node, NoNode, build
+from tests.cluster.tenant import Tenant
+from tests.support.helm import TREE
+from tests.support.shell import Shell, blocks
+
+HERE = Path(__file__).parent
+INSTALL = TREE / "docs/install.md"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make programs and images now: the first time it takes longer than a test may."""
+    if session.config.option.collectonly or not any(HERE in item.path.parents for item in session.items):
+        return
+    with suppress(NoNode, BuildError, ForebayError):  # the tests will say so
+        built("helm-3")
+        if not os.environ.get("KUBECONFIG"):
+            build()
+            _archives()
+
+
+def _archives() -> list[Path]:
+    return [*images.archives().values(), broker.archive()]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """With the images on it, and nothing else. Of a cluster that is not ours, its owner sees to the images."""
+    home = tmp_path_factory.mktemp("home")
+    if given := os.environ.get("KUBECONFIG"):
+        node = Node(Path(given).parent)
+        yield Cluster(Path(given), home, node if node.is_up else None)
+        return
+    archives = _archives()
+    node = Node(tmp_path_factory.mktemp("cluster") / "node")
+    try:
+        node.up()
+        for archive in archives:
+            node.load(archive)
+        yield Cluster(node.kubeconfig, home, node)
+    finally:
+        node.down()
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster) -> str:
+    """RabbitMQ, and Forebay by the very commands of docs/install.md; what those printed. Nothing where Forebay is already."""
+    if "forebay" in cluster.helm.run("list", "--namespace=forebay-system", "--short").split():
+        return ""
+    broker.install(cluster)
+    given = {"RABBITMQ": broker.URI, "MANAGEMENT": broker.MANAGEMENT}
+    first, *commands = blocks(INSTALL)[0]
+    assert first.startswith("export RABBITMQ=")
+    shell = Shell(cluster.kubectl_path, cluster.kubeconfig, cluster.helm.binary, cluster.home, given)
+    return shell.run("\n".join(commands))
+
+
+@pytest.fixture(scope="session")
+def results() -> Iterator[dict[str, Any]]:
+    """What the stories measured; after a long run it is what the repository keeps."""
+    figures: dict[str, Any] = {}
+    yield figures
+    path = TREE / ("bench/results/cluster.json" if os.environ.get("LONG") else ".forebay/cluster.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+@pytest.fixture(scope="session")
+def tenants(cluster: Cluster, installed: str) -> Iterator[Callable[[], Tenant]]:
+    """Makes tenants, each with a namespace of its own."""
+    with ExitStack() as stack:
+
+        def new() -> Tenant:
+            made = Tenant(cluster, f"story-{secrets.token_hex(3)}")
+            stack.callback(made.move_out)
+            made.move_in()
+            return made
+
+        yield new
+
+
+@pytest.fixture
+def someone(cluster: Cluster, installed: str) -> Iterator[Tenant]:
+    """One for a single story."""
+    made = Tenant(cluster, f"story-{secrets.token_hex(3)}")
+    try:
+        made.move_in()
+        yield made
+    finally:
+        made.move_out()

@@ -1,0 +1,121 @@
+"""A namespace with a source in it, and a witness (witness.py) that sends to it and takes what is delivered."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from bench.faults import webhooks
+from forebay.topology import Names
+from tests.cluster.broker import MANAGEMENT, PASSWORD, USERNAME
+from tests.cluster.cluster import HERE, Cluster, Object
+from tests.support.helm import TREE
+
+SOURCE = "ledger"
+_CODE = ("account", "dead_letters", "destination", "ledger", "sender", "webhooks")
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Somebody who has webhooks delivered."""
+
+    cluster: Cluster
+    namespace: str
+
+    def move_in(self) -> None:
+        """Have the namespace, the witness, and the secret by which it signs."""
+        self.cluster.kubectl("create", "namespace", self.namespace)
+        self.kubectl("create", "secret", "generic", "github", f"--from-literal=secret={webhooks.SECRET.decode()}")
+        files = [HERE / "witness.py", *(TREE / f"bench/faults/{name}.py" for name in _CODE)]
+        self.kubectl("create", "configmap", "witness", *(f"--from-file={path}" for path in files))
+        self.kubectl("apply", "-f", str(HERE / "manifests/witness.yaml"))
+        self.kubectl("rollout", "status", "deployment/witness", "--timeout=90s")
+
+    def move_out(self) -> None:
+        """Sources first: the operator cleans up after them on the broker. A node of our own is thrown away soon anyway."""
+        ours = self.cluster.node is not None
+        self.kubectl("delete", "deployment/witness", "--wait=false")
+        self.kubectl("delete", "whs", "--all", "--wait=false" if ours else "--timeout=90s")
+        if not ours:
+            self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.cluster.kubectl(f"--namespace={self.namespace}", *arguments, stdin=stdin)
+
+    def pods(self, component: str) -> list[Object]:
+        """Of the source's endpoint or workers: those that run."""
+        selector = f"--selector=app.kubernetes.io/component={component},forebay.dev/source={SOURCE}"
+        found = self.cluster.objects("pods", f"--namespace={self.namespace}", selector)
+        return [
+            pod for pod in found if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    # ------------------------------------------------------------------------------------------- the source
+
+    def apply(self, **changes: Any) -> None:
+        """The source, with these parts of its spec in the place of the usual."""
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(self.source(**changes)))
+
+    def source(self, **changes: Any) -> Object:
+        spec = {
+            "ingest": {"verification": {"provider": "GitHub", "secretRefs": [{"name": "github", "key": "secret"}]}},
+            # Long enough for every outage here: what is dead-lettered is what the destination refuses for good.
+            "retry": {"schedule": ["1s", "1s", "2s", "3s", "5s"], "maxAttempts": 100},
+            "worker": {
+                "concurrency": 20,
+                "destination": {"url": f"http://orders.{self.namespace}.svc/webhooks", "timeout": "4s"},
+            },
+        }
+        return {
+            "apiVersion": "forebay.dev/v1alpha1",
+            "kind": "WebhookSource",
+            "metadata": {"name": SOURCE},
+            "spec": {**spec, **changes},
+        }
+
+    def wait_ready(self, within_s: float = 120.0) -> float:
+        """`kubectl wait`; how many seconds it took."""
+        began = time.monotonic()
+        self.kubectl("wait", "--for=condition=Ready", f"whs/{SOURCE}", f"--timeout={within_s:g}s")
+        return time.monotonic() - began
+
+    # ------------------------------------------------------------------------------------------- the witness
+
+    def tell(self, act: str, **told: Any) -> dict[str, Any]:
+        """Have the witness do something (its methods say what); what it answers."""
+        path = f"/api/v1/namespaces/{self.namespace}/services/orders:control/proxy/{act}"
+        answer: dict[str, Any] = json.loads(self.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(told)))
+        return answer
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        path = f"/api/v1/namespaces/{self.namespace}/services/orders:control/proxy/ledger"
+        answer: dict[str, Any] = json.loads(self.kubectl("get", "--raw", path))
+        return answer
+
+    def load(self, rate: float, connections: int = 10) -> None:
+        """Begin to send to the source's Service."""
+        address = f"{SOURCE}-ingest.{self.namespace}.svc:80"
+        self.tell("load", address=address, path=f"/{self.namespace}/{SOURCE}", rate=rate, connections=connections)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """What is sent in this block carries its name in the account."""
+        self.tell("phase", phase=name)
+        try:
+            yield
+        finally:
+            self.tell("phase", phase="between")
+
+    def account(self, *retained: str, within_s: float = 90.0) -> dict[str, Any]:
+        """Send no more, let all come out, and draw up the account; what lies in `retained` queues counts as kept."""
+        self.tell("stop")
+        names = Names(self.namespace, SOURCE)
+        return self.tell(
+            "drain", vhost="/", dead=names.dead, retained=[names.queue(queue) for queue in retained],
+            management=MANAGEMENT, username=USERNAME, password=PASSWORD, within_s=within_s,
+        )  # fmt: skip
