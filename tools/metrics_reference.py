@@ -18,6 +18,7 @@ from forebay.settings import (
     Deduplication,
     Destination,
     IngestSettings,
+    OAuth2,
     Route,
     Runtime,
     Storage,
@@ -84,7 +85,8 @@ def _files(folder: str) -> dict[str, str]:
         storage=storage,
         deduplication=Deduplication(key="bodyHash"),
     )
-    destination = Destination(url="http://localhost/")
+    oauth2 = OAuth2(token_url="http://localhost/", client_id="id", secret_file="secrets/broker/uri")  # noqa: S106  # a path
+    destination = Destination(url="http://localhost/", oauth2=oauth2)
     worker = WorkerSettings(
         source="namespace/name",
         queue="default",

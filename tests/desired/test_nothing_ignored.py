@@ -36,6 +36,9 @@ SQUARE = {
 }
 JWT = {"keysUrl": "https://a.example.com/keys", "issuer": "a", "audience": "b", "claims": []}
 TOKENS = {"spec__ingest__verification": {"provider": "JWT", "jwt": JWT}}
+TOKEN = {"tokenUrl": "https://i.example/token", "clientId": "c", "clientSecretRef": {"name": "o", "key": "s"}}
+OAUTH2 = {"spec__worker__destination__auth": {"oauth2": TOKEN}}
+SECRET_ID = {"tokenUrl": "https://i.example/token", "clientSecretRef": {"name": "o", "key": "s"}}
 HANDLER = {"handler": {"image": "i", "target": "a:b"}}
 RATE = {"spec__worker__rateLimit": {"requests": 50}}
 ROUTE = {"spec__ingest__expose__httpRoute__parentRefs": [{"name": "gateway"}]}
@@ -104,6 +107,17 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.worker.destination.tls.insecureSkipVerify": ({"spec__worker__destination__url": "https://orders.svc"}, True),
     "spec.worker.destination.auth.basic": ({}, {"username": "u", "passwordSecretRef": {"name": "a", "key": "p"}}),
     "spec.worker.destination.auth.bearer": ({}, {"secretRef": {"name": "a", "key": "t"}}),
+    "spec.worker.destination.auth.oauth2.tokenUrl": (OAUTH2, "https://other.example/token"),
+    "spec.worker.destination.auth.oauth2.clientId": (OAUTH2, "other"),
+    "spec.worker.destination.auth.oauth2.clientIdSecretRef": (
+        {"spec__worker__destination__auth": {"oauth2": {**SECRET_ID, "clientIdSecretRef": {"name": "a", "key": "i"}}}},
+        {"name": "o", "key": "id"},
+    ),
+    "spec.worker.destination.auth.oauth2.clientSecretRef": (OAUTH2, {"name": "a", "key": "t"}),
+    "spec.worker.destination.auth.oauth2.clientAuthentication": (OAUTH2, "Body"),
+    "spec.worker.destination.auth.oauth2.scopes": (OAUTH2, ["a", "b"]),
+    "spec.worker.destination.auth.oauth2.audience": (OAUTH2, "other"),
+    "spec.worker.destination.auth.oauth2.caSecretRef": (OAUTH2, {"name": "ca", "key": "ca.crt"}),
     "spec.worker.destination.auth.apiKey": ({}, {"secretRef": {"name": "a", "key": "t"}}),
     "spec.worker.destination.tls.clientCertSecretRef": (
         {"spec__worker__destination__url": "https://orders.svc"},

@@ -196,6 +196,20 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth2:
+    """Where the access token of a destination comes from; the client's secret is in a file."""
+
+    token_url: str
+    secret_file: str
+    client_id: str | None = None
+    client_id_file: str | None = None
+    login: Literal["Basic", "Body"] = "Basic"  # how the token endpoint is told id and secret
+    scopes: tuple[str, ...] = ()
+    audience: str | None = None
+    ca_file: str | None = None  # of the token endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """An HTTP destination."""
 
@@ -205,6 +219,7 @@ class Destination:
     timeout_s: float = 30.0  # one attempt, connecting included
     headers: tuple[tuple[str, str], ...] = ()
     auth: Auth = field(default_factory=Auth)
+    oauth2: OAuth2 | None = None  # in place of auth
     signing_files: tuple[str, ...] = ()  # secrets of Standard Webhooks, each of which signs; none: not signed
     ca_file: str | None = None
     client_cert_file: str | None = None  # of the worker itself, with client_key_file

@@ -22,6 +22,7 @@ from forebay.telemetry import Log
 from forebay.topology import Names, RateLimit
 from forebay.tracing import from_environment
 from forebay_worker import handler, hold, retry
+from forebay_worker.authorized import AuthorizedDelivery
 from forebay_worker.breaker import Breaker
 from forebay_worker.claim_measures import ClaimMeasures
 from forebay_worker.claims import Claims, homeless
@@ -69,11 +70,11 @@ class Worker:
         self.settings = settings = load(WorkerSettings, runtime.root / SETTINGS_FILE)
         self._runtime = runtime
         self._log = log
-        self._delivery, policy, storage = _checked(settings, runtime)
         breaker = Breaker(settings.circuit_breaker, time.monotonic()) if settings.circuit_breaker else None
         self._measures = Measures(settings.source, settings.queue)
-        names = Names.of(settings.source)
         witness = WorkerWitness(self._measures, log, source=settings.source, queue=settings.queue)
+        self._delivery, policy, storage = _checked(settings, runtime, witness)
+        names = Names.of(settings.source)
         self._publisher = Publisher(self._broker_url, name=f"forebay-worker {settings.source} publisher", log=log)
         settler = Settler(publisher=self._publisher, names=names, queue=settings.queue, unsettled=witness.unsettled)
         tracing = from_environment("forebay-worker")
@@ -232,12 +233,14 @@ def prefetch(concurrency: int) -> int:
     return concurrency + max(1, min(concurrency // 2, 50))
 
 
-def _checked(settings: WorkerSettings, runtime: Runtime) -> tuple[Delivery, retry.Policy, Storage | None]:
+def _checked(
+    settings: WorkerSettings, runtime: Runtime, witness: WorkerWitness
+) -> tuple[Delivery, retry.Policy, Storage | None]:
     """What the settings become. Raises SpecError that lists every fault at once."""
     faults = [sentence for wrong, sentence in _checks(settings) if wrong]
     policy = _collected(faults, lambda: retry.policy(settings.retry, settings.tiers))
     _collected(faults, lambda: runtime.read_secret(settings.broker_url_file))
-    delivery = _collected(faults, lambda: _delivery(settings, runtime))
+    delivery = _collected(faults, lambda: _delivery(settings, runtime, witness))
     given = settings.storage
     storage = _collected(faults, lambda: Storage(given, runtime.read_secret)) if given else None
     if faults or policy is None or delivery is None:
@@ -279,9 +282,12 @@ def _checks(settings: WorkerSettings) -> list[tuple[bool, str]]:
     ]
 
 
-def _delivery(settings: WorkerSettings, runtime: Runtime) -> Delivery | None:
-    if settings.destination is not None:
-        return HttpDelivery(settings.destination, root=runtime.root, read=runtime.read_secret)
+def _delivery(settings: WorkerSettings, runtime: Runtime, witness: WorkerWitness) -> Delivery | None:
+    destination, root, read = settings.destination, runtime.root, runtime.read_secret
+    if destination is not None and destination.oauth2 is not None:
+        return AuthorizedDelivery(destination, destination.oauth2, root=root, read=read, told=witness.tokens())
+    if destination is not None:
+        return HttpDelivery(destination, root=root, read=read)
     if settings.handler is not None:
         handler.importable_from(os.getcwd())  # noqa: PTH109  # a string is what sys.path holds
         return handler.load(settings.handler, settings.concurrency)

@@ -16,7 +16,7 @@ from forebay.storage import Storage
 from forebay_worker.dial import Dialer, NoAnswer, Origin
 from forebay_worker.http_client import Answer, HttpClient
 from forebay_worker.outcome import Buried, Delivered, Outcome, Refused, Unreachable
-from forebay_worker.request import RequestWriter, Unsendable, Url, parse_url
+from forebay_worker.request import Credential, RequestWriter, Unsendable, Url, parse_url
 from forebay_worker.retry import UNDELIVERABLE
 from forebay_worker.tls import Files, Tls
 
@@ -30,11 +30,18 @@ _SECONDS = re.compile(r"[0-9]{1,12}")
 class HttpDelivery:
     """Delivers to one HTTP destination. Made on a running loop; raises SpecError for settings that can not work."""
 
-    def __init__(self, destination: Destination, *, root: Path, read: Callable[[str], bytes]) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        root: Path,
+        read: Callable[[str], bytes],
+        credential: Credential | None = None,
+    ) -> None:
         url = parse_url(destination.url)
-        self._writer = RequestWriter(destination, url, read)
+        self._writer = RequestWriter(destination, url, read, credential)
         self._client = HttpClient(
-            Dialer(origin(url, destination, root), _refusal(destination)),
+            dialer(url, destination, _files(destination), root),
             connect_timeout=destination.connect_timeout_s,
             timeout=destination.timeout_s,
         )
@@ -119,15 +126,19 @@ def retry_after(value: str | None, now: float) -> float | None:
         return None
 
 
-def origin(url: Url, destination: Destination, root: Path) -> Origin:
-    """Where the destination is, with its TLS. Raises SpecError for certificates that can not be used."""
-    files = Files(
+def dialer(url: Url, destination: Destination, files: Files, root: Path) -> Dialer:
+    """The way to a server of the destination's, within its bounds. Raises SpecError for certificates that can not be used."""
+    origin = Origin(host=url.host, port=url.port, tls=Tls(files, root) if url.secure else None)
+    return Dialer(origin, _refusal(destination))
+
+
+def _files(destination: Destination) -> Files:
+    return Files(
         ca=destination.ca_file,
         certificate=destination.client_cert_file,
         key=destination.client_key_file,
         insecure=destination.insecure_skip_verify,
     )
-    return Origin(host=url.host, port=url.port, tls=Tls(files, root) if url.secure else None)
 
 
 def _refusal(destination: Destination) -> Callable[[str], str | None]:

@@ -178,22 +178,23 @@ class Connection:
         answer, message = self._answer, self._message
         assert self._transport is not None
         self._answer = None
-        text = b"" if 200 <= message.code < 300 else self._text()
+        text = self._text(self._pool.kept_of_success if 200 <= message.code < 300 else TEXT_KEPT)
         keep = not (message.should_close or self._enough or self._transport.get_write_buffer_size())
         if not keep:
             self.close()
         if answer is not None and not answer.done():
             answer.set_result(Answer(message.code, message.headers, text))
 
-    def _text(self) -> bytes:
-        return bytes(self._payload.read_nowait(TEXT_KEPT)) if self._payload.total_bytes else b""
+    def _text(self, length: int) -> bytes:
+        return bytes(self._payload.read_nowait(length)) if length and self._payload.total_bytes else b""
 
     def _lost(self, exc: Exception | None) -> None:
         """The connection ended while an answer was due; it may be the very end of one that has no length."""
         if self._message is not None and exc is None and not self._truncated():
             answer, self._answer = self._answer, None
             if answer is not None and not answer.done():
-                answer.set_result(Answer(self._message.code, self._message.headers, self._text()))
+                text = self._text(self._pool.kept_of_success or TEXT_KEPT)
+                answer.set_result(Answer(self._message.code, self._message.headers, text))
         elif self._uses > 1 and not self._heard:
             self.fail(_Stale())
         else:
@@ -211,8 +212,9 @@ class Connection:
 class HttpClient:
     """Sends requests to one origin. Its callers bound how many are under way; as many connections are kept."""
 
-    def __init__(self, dialer: Dialer, *, connect_timeout: float, timeout: float) -> None:
+    def __init__(self, dialer: Dialer, *, connect_timeout: float, timeout: float, kept_of_success: int = 0) -> None:
         require_compiled_parser()
+        self.kept_of_success = kept_of_success  # bytes of the body of a 2xx; what a destination says then nobody asks
         self._dialer = dialer
         self._connect_timeout = connect_timeout
         self._timeout = timeout

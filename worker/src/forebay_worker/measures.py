@@ -41,6 +41,15 @@ class Measures:
         """Of workers whose source has a rate limit."""
         return self._histogram("forebay_permit_wait_seconds", "How long a message waited for the rate limit.").observe
 
+    def token_requests(self) -> Callable[[str], None]:
+        """Of workers that fetch access tokens for their destination."""
+        return self._counters(
+            "forebay_token_requests",
+            "Requests for an access token of the destination, by outcome.",
+            "outcome",
+            ("issued", "failed"),
+        )
+
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A value that is read when somebody scrapes."""
         Gauge(name, text, list(self._labels), registry=self.registry).labels(**self._labels).set_function(read)

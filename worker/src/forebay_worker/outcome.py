@@ -39,7 +39,7 @@ class Unfetched:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler raised, or did not end in time."""
+    """The handler raised or did not end in time, or there was no token to deliver with."""
 
     error: str
 

@@ -8,8 +8,10 @@ import base64
 import re
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 from forebay.envelope import Envelope
@@ -44,7 +46,7 @@ _FRAMING = frozenset(
 )
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _HEADER_NAME = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):")
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?")
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
@@ -65,21 +67,21 @@ class Url:
     target: str  # path and query
 
 
-def parse_url(text: str) -> Url:
-    """Take a destination's URL apart. Raises SpecError with the remedy."""
+def parse_url(text: str, setting: str = "destination.url") -> Url:
+    """Take a URL apart; `setting` is where it stands. Raises SpecError with the remedy."""
     try:
         parts = urlsplit(text.strip())
         port, host = parts.port, parts.hostname
     except ValueError as error:
-        raise SpecError(f"destination.url {text!r} is no URL: {error}") from error
+        raise SpecError(f"{setting} {text!r} is no URL: {error}") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise SpecError(f"destination.url {text!r} takes http://HOST[:PORT]/PATH or https://…")
+        raise SpecError(f"{setting} {text!r} takes http://HOST[:PORT]/PATH or https://…")
     if parts.username is not None:
-        raise SpecError("destination.url holds credentials; put them into a Secret and name it in destination.auth")
+        raise SpecError(f"{setting} holds credentials; put them into a Secret and name it in destination.auth")
     secure = parts.scheme == "https"
     name = _host(host)
     if name is None:
-        raise SpecError(f"destination.url {text!r} has a host that is neither a name nor an address")
+        raise SpecError(f"{setting} {text!r} has a host that is neither a name nor an address")
     usual = 443 if secure else 80
     shown = f"[{name}]" if ":" in name else name
     path = quote(parts.path or "/", safe="/%!$&'()*+,;=:@~-._")
@@ -107,13 +109,33 @@ class Unsendable(Exception):
     """An envelope that can not be made into a request; the text says why."""
 
 
+class Credential(Protocol):
+    """Proves to the destination who the worker is."""
+
+    @property
+    def names(self) -> AbstractSet[str]:
+        """The headers it takes for itself, in lower case."""
+
+    @property
+    def secret(self) -> bytes:
+        """What of the line nobody may read."""
+
+    def line(self) -> bytes:
+        """The header line of the next request."""
+
+    def forget(self) -> None:
+        """The destination does not like the present one."""
+
+
 class RequestWriter:
     """Writes the heads of requests to one destination. `read` reads a Secret's file, again every few seconds."""
 
-    def __init__(self, destination: Destination, url: Url, read: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, destination: Destination, url: Url, read: Callable[[str], bytes], credential: Credential | None = None
+    ) -> None:
         self._destination = destination
         self._method = _fixed_method(destination.method)
-        self._auth = _Credential(destination.auth, read)
+        self._auth = credential or _Fixed(destination.auth, read)
         self._signer = Signer(destination.signing_files, read) if destination.signing_files else None
         signed = SIGNED_HEADERS if self._signer else frozenset()
         static = {name.lower() for name, _ in destination.headers} | self._auth.names | signed
@@ -217,7 +239,7 @@ class RequestWriter:
             self._verdicts[name] = match is not None and match[1].decode().lower() not in self._left_out
 
 
-class _Credential:
+class _Fixed:
     """The line that proves who the worker is; its file is read again when it may have been rotated."""
 
     def __init__(self, auth: Auth, read: Callable[[str], bytes]) -> None:
@@ -225,7 +247,7 @@ class _Credential:
         self._read = read
         self._value = b""
         self._read_at = 0.0
-        self.secret = b""  # what of the line nobody may read
+        self.secret = b""
         self.names: set[str] = set()
         if auth.kind != "None":
             name = auth.header if auth.kind == "APIKey" else "Authorization"
@@ -248,7 +270,7 @@ class _Credential:
     def _refresh(self) -> None:
         encoded = self._encoded()
         value = encoded.decode("latin-1")
-        if _VALUE.fullmatch(value) is None:
+        if VALUE.fullmatch(value) is None:
             raise SpecError(f"{self._auth.file} holds characters that no header can carry (a line break, perhaps)")
         self._value = self._name + b": " + encoded + b"\r\n"
         self.secret = encoded.removeprefix(b"Bearer ").removeprefix(b"Basic ")
@@ -292,7 +314,7 @@ def _checked_method(method: str) -> str:
 
 
 def _check_header(name: str, value: str) -> None:
-    if _TOKEN.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
+    if _TOKEN.fullmatch(name) is None or VALUE.fullmatch(value) is None:
         raise SpecError(f"destination header {name!r} has characters that HTTP does not allow in a header")
     if name.lower() in _FRAMING:
         raise SpecError(f"destination header {name!r} is set by the client itself; leave it out")

@@ -73,6 +73,17 @@ class WorkerWitness:
         if held_back is not None:
             self._log.warning("settle.repeated", **self._place, error=str(error), held_back=held_back or None)
 
+    def tokens(self) -> Callable[[str | None], None]:
+        """Who hears of each request for an access token: None, or what went wrong."""
+        count = self._measures.token_requests()
+
+        def told(error: str | None) -> None:
+            count("failed" if error else "issued")
+            if error:  # they come seldom: there is a pause after each
+                self._log.warning("token.failed", **self._place, error=error)
+
+        return told
+
     def fault(self, error: Exception) -> None:
         self._measures.faults()
         held_back = self._throttle.admit("fault")

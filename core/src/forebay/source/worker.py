@@ -22,6 +22,8 @@ Target = Annotated[
     ),
 ]  # fmt: skip
 Image = Annotated[str, Shape(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*", "an image such as registry.example/handler:1.0", 512)]
+# RFC 6749, section 3.3
+Scope = Annotated[str, Shape(r"[!#-\[\]-~]+", "a scope such as webhooks:write, without spaces", 256)]
 # RabbitMQ closes a channel whose delivery stays unacknowledged for 30 minutes.
 Timeout = Annotated[float, Span("100ms", "20m")]
 
@@ -66,14 +68,42 @@ class ApiKey(Part):
     secret_ref: SecretKeyRef = Field(description="The key.")
 
 
+class OAuth2(Part):
+    """An access token by OAuth 2.0 client credentials (RFC 6749, section 4.4)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("has(self.clientId) != has(self.clientIdSecretRef)", "give exactly one of clientId and clientIdSecretRef")
+        )
+    )
+
+    token_url: Url = Field(description="Where tokens are issued.")
+    client_id: Line | None = Field(default=None, description="Client id, if it is no secret.")
+    client_id_secret_ref: SecretKeyRef | None = Field(default=None, description="Client id.")
+    client_secret_ref: SecretKeyRef = Field(description="Client secret.")
+    client_authentication: Literal["Basic", "Body"] = Field(
+        default="Basic", description="Whether id and secret go into the Authorization header or into the body."
+    )
+    scopes: tuple[Scope, ...] = Field(default=(), max_length=32, description="What the token is to allow.")
+    audience: Line | None = Field(default=None, description="Whom the token is for, where the issuer asks for it.")
+    ca_secret_ref: SecretKeyRef | None = Field(
+        default=None, description="CA certificates to trust for tokenUrl, in PEM, instead of the system's."
+    )
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        yield from _url_faults(self.token_url, "tokenUrl")
+        yield from one_of(self, "clientId", "clientIdSecretRef")
+
+
 class Auth(Part):
     """How the worker proves to the destination who it is."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
-                "[has(self.bearer), has(self.basic), has(self.apiKey)].exists_one(x, x)",
-                "give one of bearer, basic, apiKey",
+                "[has(self.bearer), has(self.basic), has(self.apiKey), has(self.oauth2)].exists_one(x, x)",
+                "give one of bearer, basic, apiKey, oauth2",
             )
         )
     )
@@ -81,10 +111,11 @@ class Auth(Part):
     bearer: Bearer | None = Field(default=None, description="By a bearer token.")
     basic: Basic | None = Field(default=None, description="By user name and password.")
     api_key: ApiKey | None = Field(default=None, description="By a key in a header.")
+    oauth2: OAuth2 | None = Field(default=None, description="By a token that the worker fetches and renews.")
 
     @override
     def faults(self) -> Iterator[Problem]:
-        yield from one_of(self, "bearer", "basic", "apiKey")
+        yield from one_of(self, "bearer", "basic", "apiKey", "oauth2")
 
 
 class Tls(Part):
@@ -296,16 +327,16 @@ class Worker(Part):
         yield from scaling_faults(self.replicas, self.autoscaling, self.resources)
 
 
-def _url_faults(url: str) -> Iterator[Problem]:
+def _url_faults(url: str, name: str = "url") -> Iterator[Problem]:
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        yield Problem(("url",), f"{shown(url)} is not a URL", "write http://HOST:PORT/PATH")
+        yield Problem((name,), f"{shown(url)} is not a URL", "write http://HOST:PORT/PATH")
         return
     if not usable:
-        yield Problem(("url",), f"{shown(url)} names no host", "write http://HOST:PORT/PATH")
+        yield Problem((name,), f"{shown(url)} names no host", "write http://HOST:PORT/PATH")
     if parts.username is not None or parts.password is not None:
-        yield Problem(("url",), "a URL with a password is read by everybody", "use auth with a Secret")
+        yield Problem((name,), "a URL with a password is read by everybody", "use auth with a Secret")
     if parts.fragment:
-        yield Problem(("url",), "what follows # is never sent", "leave it out")
+        yield Problem((name,), "what follows # is never sent", "leave it out")

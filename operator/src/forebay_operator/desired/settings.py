@@ -13,7 +13,7 @@ from forebay.source.ingest import Header, Ingest
 from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
 from forebay.source.verification import Handshake, Hmac, Jwt, Verification
-from forebay.source.worker import Auth, CircuitBreaker, Destination, Handler, usual_burst
+from forebay.source.worker import Auth, CircuitBreaker, Destination, Handler, OAuth2, usual_burst
 from forebay.topology import DEFAULT_QUEUE, RateLimit
 from forebay_operator.desired.metadata import Object, metadata, settings_name
 from forebay_operator.desired.platform import Platform
@@ -227,6 +227,7 @@ def _destination(destination: Destination, platform: Platform) -> settings.Desti
         timeout_s=destination.timeout,
         headers=_pairs(destination.headers),
         auth=_auth(destination.auth) if destination.auth else settings.Auth(),
+        oauth2=_oauth2(destination.auth.oauth2) if destination.auth and destination.auth.oauth2 else None,
         signing_files=tuple(map(secret_file, destination.signing.secret_refs)) if destination.signing else (),
         ca_file=secret_file(tls.ca_secret_ref) if tls and tls.ca_secret_ref else None,
         client_cert_file=secret_file(own.certificate) if own else None,
@@ -237,12 +238,26 @@ def _destination(destination: Destination, platform: Platform) -> settings.Desti
     )
 
 
+def _oauth2(oauth2: OAuth2) -> settings.OAuth2:
+    return settings.OAuth2(
+        token_url=oauth2.token_url,
+        secret_file=secret_file(oauth2.client_secret_ref),
+        client_id=oauth2.client_id,
+        client_id_file=secret_file(oauth2.client_id_secret_ref) if oauth2.client_id_secret_ref else None,
+        login=oauth2.client_authentication,
+        scopes=oauth2.scopes,
+        audience=oauth2.audience,
+        ca_file=secret_file(oauth2.ca_secret_ref) if oauth2.ca_secret_ref else None,
+    )
+
+
 def _auth(auth: Auth) -> settings.Auth:
     if auth.bearer:
         return settings.Auth(kind="Bearer", file=secret_file(auth.bearer.secret_ref))
     if auth.api_key:
         return settings.Auth(kind="APIKey", file=secret_file(auth.api_key.secret_ref), header=auth.api_key.header)
-    assert auth.basic is not None, "the model sees to it"
+    if auth.basic is None:
+        return settings.Auth()  # a token, see _oauth2
     user = auth.basic.username_secret_ref
     return settings.Auth(
         kind="Basic",

@@ -87,3 +87,6 @@ def _credentials(auth: Auth) -> Iterator[SecretKeyRef]:
         yield auth.basic.password_secret_ref
         if auth.basic.username_secret_ref:
             yield auth.basic.username_secret_ref
+    if auth.oauth2:
+        of_token = (auth.oauth2.client_id_secret_ref, auth.oauth2.client_secret_ref, auth.oauth2.ca_secret_ref)
+        yield from (ref for ref in of_token if ref)
