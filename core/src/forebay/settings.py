@@ -213,7 +213,8 @@ class OAuth2:
 class Destination:
     """An HTTP destination."""
 
-    url: str
+    url: str  # its path and query may hold placeholders (forebay.placeholders)
+    source_path: str = ""  # of the source itself, for {path}: what a webhook's path has after it
     method: str | None = None  # None: the method the webhook came with
     connect_timeout_s: float = 5.0
     timeout_s: float = 30.0  # one attempt, connecting included

@@ -16,9 +16,11 @@ from urllib.parse import quote, urlsplit
 
 from forebay.envelope import Envelope
 from forebay.errors import SpecError
+from forebay.placeholders import templated
 from forebay.settings import Auth, Destination
 from forebay_worker.signing import HEADERS as SIGNED_HEADERS
 from forebay_worker.signing import Signer
+from forebay_worker.target import PATH_SAFE, QUERY_SAFE, Target, Unfit
 
 # Written by Forebay itself, for each webhook; a stranger's would be believed.
 _OWN = frozenset(
@@ -84,8 +86,8 @@ def parse_url(text: str, setting: str = "destination.url") -> Url:
         raise SpecError(f"{setting} {text!r} has a host that is neither a name nor an address")
     usual = 443 if secure else 80
     shown = f"[{name}]" if ":" in name else name
-    path = quote(parts.path or "/", safe="/%!$&'()*+,;=:@~-._")
-    query = quote(parts.query, safe="/%!$&'()*+,;=:@~-._?")
+    path = quote(parts.path or "/", safe=PATH_SAFE)
+    query = quote(parts.query, safe=QUERY_SAFE)
     return Url(
         secure=secure,
         host=name,
@@ -139,6 +141,7 @@ class RequestWriter:
         self._signer = Signer(destination.signing_files, read) if destination.signing_files else None
         signed = SIGNED_HEADERS if self._signer else frozenset()
         static = {name.lower() for name, _ in destination.headers} | self._auth.names | signed
+        self._target = Target(destination.url, destination.source_path) if templated(destination.url) else None
         self._start = self._constant(url, static)
         self._left_out = LEFT_OUT | static
         self._verdicts: dict[bytes, bool] = {}
@@ -156,7 +159,7 @@ class RequestWriter:
         """
         method = self._method or _checked_method(envelope.method)
         head = b"".join((
-            method.encode(), self._start, self._auth.line(), self._passed_on(envelope.header_block),
+            method.encode(), self._start if self._target is None else self._begun(self._target, envelope), self._auth.line(), self._passed_on(envelope.header_block),
             signed if signed is not None else self._signed(self._signer, envelope) if self._signer else b"",
             self._own(envelope, method).encode("latin-1", "replace"),
         ))  # fmt: skip
@@ -187,8 +190,15 @@ class RequestWriter:
         for name, value in self._destination.headers:
             _check_header(name, value)
         host = [] if "host" in static else [f"Host: {url.authority}"]
-        lines = [f" {url.target} HTTP/1.1", *host, *(f"{name}: {value}" for name, value in self._destination.headers)]
+        first = f" {url.target} HTTP/1.1" if self._target is None else " HTTP/1.1"
+        lines = [first, *host, *(f"{name}: {value}" for name, value in self._destination.headers)]
         return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+
+    def _begun(self, target: Target, envelope: Envelope) -> bytes:
+        try:
+            return b" " + target.of(envelope).encode() + self._start
+        except Unfit as error:
+            raise Unsendable(str(error)) from error
 
     def _own(self, envelope: Envelope, method: str) -> str:
         size = len(envelope.body) if envelope.claim is None else envelope.claim.size

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field
 from typing_extensions import override
 
+from forebay.placeholders import misplaced
 from forebay.source.cluster import SCALING_RULES, PodTemplate, Resources, WorkerAutoscaling, scaling_faults
 from forebay.source.ingest import Header
 from forebay.source.model import Later, Part, Problem, cel
@@ -163,7 +164,10 @@ class Destination(Part):
         json_schema_extra=cel(("!(has(self.tls) && self.url.startsWith('http://'))", "tls needs a URL of https"))
     )
 
-    url: Url = Field(description="Where to. What the webhook's path has after the source's own is not added.")
+    url: Url = Field(
+        description="Where to. Its path may hold {path} (what the webhook's path has after the source's own), {eventType},"
+        " {id} and {header.NAME}, its query these and {query}."
+    )
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] | None = Field(
         default=None, description="Method of the request. Default: the one the webhook came with."
     )
@@ -181,6 +185,7 @@ class Destination(Part):
     @override
     def faults(self) -> Iterator[Problem]:
         yield from _url_faults(self.url)
+        yield from (Problem(("url",), message, remedy) for message, remedy in misplaced(self.url))
         if self.connect_timeout is not None and self.connect_timeout > self.timeout:
             yield Problem(("connectTimeout",), "longer than timeout, which includes it", "lower it, or raise timeout")
         if self.tls and self.url.startswith("http://"):

@@ -184,7 +184,7 @@ def worker_settings(source: WebhookSource, queue: str, platform: Platform) -> Wo
     return WorkerSettings(
         source=source.key,
         queue=queue,
-        destination=_destination(worker.destination, platform) if worker.destination else None,
+        destination=_destination(worker.destination, platform, source.path) if worker.destination else None,
         handler=_handler(worker.handler) if worker.handler else None,
         concurrency=concurrency(source, queue),
         rate_limit=rate_limit(source),
@@ -216,12 +216,13 @@ def rate_limit(source: WebhookSource) -> RateLimit | None:
     return RateLimit(requests=limit.requests, per_s=limit.period, burst=limit.burst or usual_burst(limit.requests))
 
 
-def _destination(destination: Destination, platform: Platform) -> settings.Destination:
+def _destination(destination: Destination, platform: Platform, source_path: str) -> settings.Destination:
     tls = destination.tls
     own = tls.client_cert_secret_ref if tls else None
     usual_connect_s = settings.Destination(url=destination.url).connect_timeout_s
     return settings.Destination(
         url=destination.url,
+        source_path=source_path if "{path}" in destination.url else "",
         method=destination.method,
         connect_timeout_s=destination.connect_timeout or min(usual_connect_s, destination.timeout),
         timeout_s=destination.timeout,
