@@ -15,7 +15,7 @@ from forebay.topology import Names
 from forebay_cli.dead.letter import Letter, read
 from forebay_cli.life.facts import Facts, Queue
 from forebay_cli.life.life import Life, life
-from forebay_cli.life.said import said
+from forebay_cli.life.said import holds, said
 from forebay_cli.life.show import as_json, screen
 from tests.support.envelopes import envelope
 
@@ -76,6 +76,23 @@ def test_a_dead_letter_tells_each_attempt_and_the_logs_why_it_waited() -> None:
     assert one.now.next == f"repair the destination, then forebay dlq replay {ID}"
     without = told(letter=buried)
     assert ("waited", "21.9 s: retry delay, then its turn in the queue") in moments(without)
+
+
+def test_a_wait_says_what_held_the_workers_meanwhile() -> None:
+    lines = [
+        json.dumps({"time": "2026-09-21T14:13:00Z", "event": "pace.held", "reasons": ["rate-limit"], "most": 0}),
+        "14:13:22.000 info worker: pace.free  ",
+        "14:13:27.000 info worker: pace.held  reasons=\"['breaker', 'retry-after']\" most=0 for_s=30.0",
+    ]
+    held = holds(lines, ACCEPTED + 60_000)
+    one = told(retry(1, 3010), retry(2, 28_010, tier=5), holds=held, now=ACCEPTED + 60_000)
+    assert [text for what, text in moments(one) if what == "waited"] == [
+        "3.0 s in the queue (the workers were held: rate-limit)",
+        "5 s retry delay, then 20.0 s for its turn in the queue (the workers were held: breaker, retry-after)",
+    ]
+    assert one.now.text.endswith("in its queue or in flight; the workers are held: breaker, retry-after")
+    free = told(retry(1, 3010), retry(2, 28_010), holds=held[:2], now=ACCEPTED + 60_000)
+    assert "held" not in f"{moments(free)[3:]}{free.now.text}"
 
 
 def test_attempts_that_nobody_remembers_are_said_to_be_missing() -> None:

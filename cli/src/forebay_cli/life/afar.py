@@ -14,7 +14,7 @@ from forebay_cli.dead.letter import Letter
 from forebay_cli.dead.show import stamp
 from forebay_cli.life.facts import Facts, queues
 from forebay_cli.life.here import sought
-from forebay_cli.life.said import said
+from forebay_cli.life.said import holds, said
 from forebay_cli.local.admin import Metrics
 from forebay_cli.placing import on_cluster
 from forebay_cli.where import KUBECTL, Cluster
@@ -39,6 +39,7 @@ async def gather(cluster: Cluster, name: str, wanted: str) -> Facts:
         letter=letter,
         letters_seen=letters_seen,
         said=said(lines, wanted, now),
+        holds=holds(lines, now),
         queues=queues(seen.metrics or Metrics(), None, now),
         unseen=tuple(unseen),
         program=KUBECTL,
@@ -65,7 +66,9 @@ async def _lines(api: Api, source: Object, wanted: str, unseen: list[str]) -> li
     try:
         pods = await api.list(PODS, namespace, selector=f"{SOURCE_LABEL}={name},app.kubernetes.io/component=worker")
         for pod, query in _logs(pods):
-            found += [line async for line in api.log(namespace, pod, {**query, **since}) if wanted in line]
+            found += [
+                line async for line in api.log(namespace, pod, {**query, **since}) if wanted in line or "pace." in line
+            ]
     except ForebayError as error:
         unseen.append(f"logs: {error}")
     return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from forebay_cli.dead.letter import Letter
-from forebay_cli.life.said import Said
+from forebay_cli.life.said import Hold, Said
 from forebay_cli.local.admin import Metrics
 
 
@@ -28,6 +28,7 @@ class Facts:
     letter: Letter | None
     letters_seen: bool  # whether the dead letters could be looked through
     said: tuple[Said, ...]
+    holds: tuple[Hold, ...] = ()  # of all workers of the source
     queues: Mapping[str, Queue] = field(default_factory=dict)  # by short name
     delayed: int | None = None  # in the delay tiers, of all sources
     orphans: int | None = None

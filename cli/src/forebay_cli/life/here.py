@@ -13,7 +13,7 @@ from forebay.topology import ORPHANS
 from forebay_cli.dead.letter import Letter
 from forebay_cli.dead.reader import reader
 from forebay_cli.life.facts import Facts, queues
-from forebay_cli.life.said import said
+from forebay_cli.life.said import holds, said
 from forebay_cli.local import admin
 from forebay_cli.local.watch import delayed
 from forebay_cli.target import Target
@@ -29,6 +29,7 @@ async def gather(place: Target, wanted: str) -> Facts:
     metrics = await admin.metrics(process.admin for process in processes if process.admin)
     if place.running is None:
         unseen.append("logs: only those of a source that forebay dev runs, or kubectl forebay finds, can be read")
+    lines = tuple(_lines(Path(place.running.logs), wanted)) if place.running else ()
     own = None if depths is None else _own(place, depths)
     return Facts(
         wanted=wanted,
@@ -36,7 +37,8 @@ async def gather(place: Target, wanted: str) -> Facts:
         now=now,
         letter=letter,
         letters_seen=seen,
-        said=said(_lines(Path(place.running.logs)) if place.running else (), wanted, now),
+        said=said(lines, wanted, now),
+        holds=holds(lines, now),
         queues=queues(metrics, own, now),
         delayed=None if depths is None else delayed(depths),
         orphans=None if depths is None else depths.get(ORPHANS, 0),
@@ -77,7 +79,8 @@ def _own(place: Target, depths: Mapping[str, int]) -> dict[str, int]:
     }
 
 
-def _lines(folder: Path) -> Iterator[str]:
+def _lines(folder: Path, wanted: str) -> Iterator[str]:
+    """The lines of all logs that are about the webhook or the pace."""
     for file in sorted(folder.glob("*.log")):
         with file.open(encoding="utf-8", errors="replace") as stream:
-            yield from (line.rstrip("\n") for line in stream)
+            yield from (line.rstrip("\n") for line in stream if wanted in line or "pace." in line)

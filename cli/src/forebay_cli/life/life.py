@@ -3,7 +3,7 @@
 It is told by the dead letter, if it is one, and by what the workers logged.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from forebay.identity import born
 from forebay_cli.dead.show import stamp
 from forebay_cli.life.facts import Facts
 from forebay_cli.life.now import Now, now
+from forebay_cli.life.said import Hold
 from forebay_cli.life.tries import Try, tries
 
 _UNSAID_MS = 1000  # a wait that is shorter is not worth a line
@@ -43,7 +44,7 @@ def life(facts: Facts) -> Life:
     return Life(
         id=id_,
         facts=_about(facts, accepted),
-        moments=(*_beginning(accepted), *_attempts(tries(facts), accepted), *_ending(facts)),
+        moments=(*_beginning(accepted), *_attempts(tries(facts), facts.holds, accepted), *_ending(facts)),
         now=now(facts, accepted),
     )
 
@@ -73,40 +74,52 @@ def _beginning(accepted: int | None) -> Iterator[Moment]:
         yield Moment(what="accepted", at=accepted, text="stored by the broker and answered 2xx")
 
 
-def _attempts(made: Iterable[Try], accepted: int | None) -> Iterator[Moment]:
+def _attempts(made: Iterable[Try], holds: Sequence[Hold], accepted: int | None) -> Iterator[Moment]:
     before: Try | None = None
     for one in made:
         if before is None or one.number <= before.number:
-            yield from _first(one, before, accepted)
+            yield from _first(one, before, accepted, holds)
         else:
-            yield from _between(before, one)
+            yield from _between(before, one, holds)
         yield Moment(what="attempt", at=one.at, text=_sentence(one), attempt=one)
         if one.died_of:
             yield Moment(what="dead", at=one.ended, text=one.died_of)
         before = one
 
 
-def _first(one: Try, before: Try | None, accepted: int | None) -> Iterator[Moment]:
+def _first(one: Try, before: Try | None, accepted: int | None, holds: Sequence[Hold]) -> Iterator[Moment]:
     """What came before the first attempt that is known of a life; there is a new one after each replay."""
     if one.replayed_from:
         yield Moment(what="replayed", at=None, text=f"from {one.replayed_from}")
     if one.number > 1:
         yield _missing(1, one.number - 1)
     elif before is None and not one.replayed_from and accepted is not None and one.at - accepted >= _UNSAID_MS:
-        yield Moment(what="waited", at=None, text=f"{_span(one.at - accepted)} in the queue")
+        text = f"{_span(one.at - accepted)} in the queue{_held(holds, accepted, one.at)}"
+        yield Moment(what="waited", at=None, text=text)
 
 
-def _between(before: Try, one: Try) -> Iterator[Moment]:
+def _between(before: Try, one: Try, holds: Sequence[Hold]) -> Iterator[Moment]:
     if one.number > before.number + 1:
         yield _missing(before.number + 1, one.number - 1)
         return
     waited = one.at - before.ended
     if before.retry_in_s is None:
-        yield Moment(what="waited", at=None, text=f"{_span(waited)}: retry delay, then its turn in the queue")
+        held = _held(holds, before.ended, one.at)
+        text = f"{_span(waited)}: retry delay, then its turn in the queue{held}"
+        yield Moment(what="waited", at=None, text=text)
         return
     rest = waited - before.retry_in_s * 1000
-    queued = f", then {_span(rest)} for its turn in the queue" if rest >= _UNSAID_MS else ""
+    held = _held(holds, one.at - round(rest), one.at)
+    queued = f", then {_span(rest)} for its turn in the queue{held}" if rest >= _UNSAID_MS else ""
     yield Moment(what="waited", at=None, text=f"{before.retry_in_s:g} s retry delay{queued}")
+
+
+def _held(holds: Sequence[Hold], since: int, until: int) -> str:
+    """Why the workers took fewer in a time, by what they said in it and last before it."""
+    before = [hold for hold in holds if hold.at <= since][-1:]
+    during = [*before, *(hold for hold in holds if since < hold.at < until)]
+    reasons = dict.fromkeys(reason for hold in during for reason in hold.reasons)
+    return f" (the workers were held: {', '.join(reasons)})" if reasons else ""
 
 
 def _missing(first: int, last: int) -> Moment:

@@ -91,10 +91,15 @@ def _retried(facts: Facts, last: Said) -> Now:
             f"in the delay tier of {tier:g} s until {stamp(due)}; then attempt {int(last.number('attempt') or 0) + 1}"
         )
         return Now(place="delay tier", sure=True, text=text, next=f"wait, or see how the others do: {status}")
-    text = f"due again since {stamp(due)}: in its queue or in flight"
+    text = f"due again since {stamp(due)}: in its queue or in flight{_held(facts)}"
     if facts.orphans:
         text += f", or one of the {facts.orphans:,} orphans if the source was away at that moment"
     return Now(place="queue", sure=False, text=text, next=status)
+
+
+def _held(facts: Facts) -> str:
+    last = facts.holds[-1] if facts.holds else None
+    return f"; the workers are held: {', '.join(last.reasons)}" if last and last.reasons else ""
 
 
 def _unsaid(facts: Facts, accepted: int | None) -> Now:
@@ -125,7 +130,8 @@ def _unsaid(facts: Facts, accepted: int | None) -> Now:
             next="nothing is to be done; the destination's own log can confirm it",
         )
     waiting = sum(queue.waiting or 0 for queue in busy.values())
-    text = f"in its queue or in flight, most likely: {waiting:,} wait, and the workers are at earlier ones or at none"
+    at = "at earlier ones or at none"
+    text = f"in its queue or in flight, most likely: {waiting:,} wait, and the workers are {at}{_held(facts)}"
     return Now(place="queue", sure=False, text=text, next=status)
 
 

@@ -33,6 +33,26 @@ class Said:
         return value if isinstance(value, str) else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """From a moment on a worker took fewer webhooks for these reasons; for none: it took them freely again."""
+
+    at: int  # ms since 1970
+    reasons: tuple[str, ...]
+
+
+def holds(lines: Iterable[str], now: int) -> tuple[Hold, ...]:
+    """What the lines say of the pace; in the order of time. `now` in ms."""
+    told = (one for line in lines if "pace." in line and (one := _read(line, now)) is not None)
+    found = (Hold(at=one.at, reasons=_reasons(one)) for one in told if one.event in ("pace.held", "pace.free"))
+    return tuple(sorted(found, key=lambda hold: hold.at))
+
+
+def _reasons(one: Said) -> tuple[str, ...]:
+    """A list, or the text of one."""
+    return tuple(re.findall(r"[a-z][a-z-]*", str(one.fields.get("reasons", "")))) if one.event == "pace.held" else ()
+
+
 def said(lines: Iterable[str], wanted: str, now: int) -> tuple[Said, ...]:
     """What the lines say of the webhook with this id, ours or the provider's; in the order of time. `now` in ms."""
     found = (line for line in lines if wanted in line)
