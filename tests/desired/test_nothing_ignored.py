@@ -71,6 +71,7 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.verification.tolerance": ({"spec__ingest__verification__provider": "Stripe"}, "1m"),
     "spec.ingest.handshake.mode": ({}, "Queue"),
     "spec.ingest.handshake.verifyTokenSecretRef": (META, {"name": "other", "key": "k"}),
+    "spec.ingest.handshake.deliverSecret": ({"spec__ingest__verification__provider": "Asana"}, True),
     "spec.ingest.handshake.confirm": ({"spec__ingest__verification__provider": "SNS"}, True),
     "spec.ingest.verification.jwt.audience": (TOKENS, "c"),
     "spec.ingest.verification.jwt.issuer": (TOKENS, "c"),

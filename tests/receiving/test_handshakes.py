@@ -12,6 +12,7 @@ from unittest.mock import patch
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from forebay.amqp.publisher import Outcome
 from forebay.settings import Handshake, Verification
 from forebay_ingest import handshakes
 from forebay_ingest.receive import Receiver
@@ -205,3 +206,46 @@ async def test_a_code_in_the_query_is_verified_before_the_answer(endpoint: Opene
         for code, status in (("It%27s+a+Secret+to+Everybody", 200), ("guess", 401)):
             asked = request(body, "aeg-event-type: SubscriptionValidation", target=f"{PATH}?code={code}", secret=None)
             assert (await say(it, asked)).status == status
+
+
+ASANA = {"verification": Verification(provider="Asana", secret_files=FILES)}
+NOTION = {"verification": Verification(provider="Notion", secret_files=FILES)}
+DELIVERS = {"handshake": Handshake(delivers_secret=True)}
+TOLD = "X-Hook-Secret: b537207f20cbfa02357cf448134da559"
+
+
+async def test_asanas_secret_is_given_back_once_it_is_safe_in_the_queue(endpoint: Opener) -> None:
+    async with endpoint(**ASANA | DELIVERS) as it:
+        reply = await say(it, request(b"", TOLD, secret=None))
+        assert (reply.status, reply.headers["x-hook-secret"]) == (200, "b537207f20cbfa02357cf448134da559")
+        assert len(it.broker.published) == 1
+        assert TOLD.encode() in bytes(it.broker.written)
+        signature = hmac.digest(SECRET, b"{}", "sha256").hex()
+        assert (await say(it, request(b"{}", f"X-Hook-Signature: {signature}", secret=None))).status == 202
+
+
+async def test_a_secret_that_can_not_be_stored_is_not_given_back(endpoint: Opener) -> None:
+    async with endpoint(**ASANA | DELIVERS) as it:
+        it.broker.outcome = Outcome.TIMEOUT
+        reply = await say(it, request(b"", TOLD, secret=None))
+        assert reply.status == 503
+        assert "x-hook-secret" not in reply.headers
+
+
+async def test_notions_token_is_delivered_and_nothing_longer_beside_it(endpoint: Opener) -> None:
+    async with endpoint(**NOTION | DELIVERS) as it:
+        token = json.dumps({"verification_token": "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}).encode()
+        assert (await say(it, request(token, secret=None))).status == 200
+        assert len(it.broker.published) == 1
+        long = json.dumps({"verification_token": "a", "type": "x" * 300}).encode()
+        assert (await say(it, request(long, secret=None))).status == 401
+
+
+@pytest.mark.parametrize("about", [ASANA, NOTION])
+async def test_no_secret_is_taken_unasked(endpoint: Opener, about: dict[str, Any]) -> None:
+    async with endpoint(**about) as it:
+        for body in (b"", b"{}", b'{"verification_token":"secret_a"}'):
+            reply = await say(it, request(body, TOLD, secret=None))
+            assert reply.status == 401
+            assert "x-hook-secret" not in reply.headers
+        assert it.broker.published == []

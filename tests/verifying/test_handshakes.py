@@ -139,6 +139,8 @@ ASKED: dict[str, tuple[Question, bytes | dict[str, object]]] = {
             + base64.b64encode(hmac.digest(OTHER, b"9b4507b3-9040-4669-9ca3-6b94edb50553", "sha256")).decode()
         },
     ),
+    "Asana": (post(b"{}", lambda _: [("X-Hook-Secret", "b537207f20cbfa02357cf448134da559")]), b""),
+    "Notion": (post({"verification_token": "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}, nothing), b""),
     "CloudEvents": (get("/hooks", ORIGIN, method="OPTIONS"), b""),
     "EventGrid": (
         post(EVENT_GRIDS, lambda _: [("aeg-event-type", "SubscriptionValidation")], GRID),

@@ -89,6 +89,7 @@ class Handshake:
 
     answered: bool = True
     token_file: str | None = None  # relative to FOREBAY_ROOT
+    delivers_secret: bool = False  # in which the provider sends the secret it will sign with
     confirms: bool = False  # subscriptions, by a visit to the URL that the provider sends
 
 

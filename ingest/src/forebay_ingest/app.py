@@ -16,6 +16,7 @@ from forebay.process import shown_address, split_address
 from forebay.settings import IngestSettings, Runtime, load
 from forebay.signatures.configured import Fetching, handshakes_of, scheme_of, verifier_of
 from forebay.signatures.key_ring import KeyRing, read_certificate, read_key_set
+from forebay.signatures.presets import preset
 from forebay.signatures.replies import Replies
 from forebay.signatures.scheme import Algorithm
 from forebay.signatures.verify import Verifier
@@ -220,7 +221,11 @@ class Ingest:
 
     def _open_door(self, receiver: Receiver, log: Log) -> Door:
         visits = self._fetcher("confirmation", lambda *_: None, log) if self.settings.handshake.confirms else None
-        return Door(receiver, self._replies(self._secrets), self._measures, log, visits)
+        unsigned = None
+        if any(item.delivers for item in self._handshakes):
+            everybody = Verifier(preset("None").scheme, ())
+            unsigned = Receiver(self.settings, everybody, self._publisher, self._measures, log)
+        return Door(receiver, self._replies(self._secrets), self._measures, log, visits=visits, unsigned=unsigned)
 
     def _claims(self, receiver: Receiver) -> Claims | None:
         given, runtime = self.settings.storage, self._runtime

@@ -3,6 +3,7 @@
 No broker is asked, so the answer is there within the provider's clock. What is no handshake is a webhook like any other.
 """
 
+import functools
 import time
 from typing import Any
 
@@ -23,7 +24,14 @@ class Door:
     """Answers handshakes, and gives everything else to the receiver. `replies` may be exchanged while it works."""
 
     def __init__(
-        self, receiver: Receiver, replies: Replies, measures: Measures, log: Log, visits: Fetcher | None = None
+        self,
+        receiver: Receiver,
+        replies: Replies,
+        measures: Measures,
+        log: Log,
+        *,
+        visits: Fetcher | None = None,
+        unsigned: Receiver | None = None,
     ) -> None:
         self.replies = replies
         self.refused = receiver.refused
@@ -31,6 +39,7 @@ class Door:
         self.line_of = receiver.line_of
         self._receiver = receiver
         self._visits = visits
+        self._unsigned = unsigned  # queues the request in which the provider sends its secret
         self._measures = measures
         self._log = log
         self._throttle = Throttle()
@@ -56,7 +65,13 @@ class Door:
     def receive(self, head: Any, body: bytes, block: bytes, client: bytes, respond: Respond) -> None:
         """Answer a handshake at once; of a webhook the receiver decides."""
         reply = self.replies.reply(_question(head, body), lambda question: self._verify(head, question))
-        if isinstance(reply, Reply):
+        if isinstance(reply, Reply) and reply.deliver and self._unsigned:
+            # The answer tells the provider that its secret is known: so it has to be safe before.
+            answer = functools.partial(self._answer, reply, head.method, respond)
+            self._unsigned.receive(
+                head, body, block, client, lambda said: answer() if isinstance(said, bytes) else respond(said)
+            )
+        elif isinstance(reply, Reply):
             self._answer(reply, head.method, respond)
         elif isinstance(reply, Refused):
             self._measures.signature_refused(reply.reason)

@@ -59,7 +59,8 @@ def _expected(verification: Verification, published: Published) -> Expected:
 
 def handshakes_of(settings: IngestSettings) -> tuple[Handshake, ...]:
     """The handshakes that the endpoint answers; none for most providers."""
-    return preset(settings.verification.provider).handshakes if settings.handshake.answered else ()
+    known = preset(settings.verification.provider).handshakes if settings.handshake.answered else ()
+    return tuple(item for item in known if settings.handshake.delivers_secret or not item.delivers)
 
 
 def _event_type(verification: Verification) -> str | None:

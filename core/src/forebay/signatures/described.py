@@ -62,6 +62,8 @@ def delivery_id(scheme: Scheme) -> str:
 def handshake(item: Handshake) -> str:
     """When the provider asks, and what the owner has to give for the answer."""
     given = " Its verify token has to be given in handshake.verifyTokenSecretRef." if item.token else ""
+    if item.delivers:
+        return f"{item.says} It is answered, and delivered like a webhook, while handshake.deliverSecret is true."
     return f"{item.says} It is answered; nothing is queued.{given}"
 
 

@@ -56,6 +56,10 @@ class Handshake:
     when: tuple[str, ...] = ()  # conditions, all of which hold
     verified: bool = False  # it is signed as webhooks are, which is checked first
     token: str | None = None  # the place of the verify token, a text that the owner gave to the provider
+    delivers: bool = (
+        False  # it carries the signing secret, unsigned: it is queued as well, if the owner has asked for it
+    )
+    longest: int = 0  # bytes of its body at most; 0: as many as any handshake's
     visits: str | None = None  # the place of a URL of the provider that is visited if the owner has asked for it
     reflects: str | None = None  # the place of the text that is given back: {value}
     answer: str = ""  # {value}, and {mac} for its signature, stand for what the request is given back
@@ -85,6 +89,8 @@ def _faults(handshake: Handshake) -> Iterator[str]:
     if handshake.method not in METHODS:
         yield f"a handshake's method is {' or '.join(METHODS)}, not {handshake.method!r}"
     yield from _unreadable(handshake)
+    if handshake.delivers and (handshake.verified or not handshake.longest):
+        yield "a handshake that delivers a secret is not signed yet, and has to say how long its body is at most"
     if handshake.visits and not handshake.verified:
         yield "what a handshake visits has to be signed: verified"
     given = (handshake.answer, *handshake.headers)

@@ -118,7 +118,7 @@ _ENUMS = {
 }
 _LISTS = ("sources", "when", "hosts", "hashes", "issuers", "claims")
 _KINDS = {
-    "scheme": dict, "timestamp": dict, "published": dict, "checked": date, "tolerance": int | float, "verified": bool, "body_is_free": bool, "status": int, "now": int | float,
+    "scheme": dict, "timestamp": dict, "published": dict, "checked": date, "tolerance": int | float, "verified": bool, "delivers": bool, "longest": int, "body_is_free": bool, "status": int, "now": int | float,
 }  # fmt: skip  # all others are texts
 
 

@@ -38,6 +38,7 @@ class Reply:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    deliver: bool = False  # it is to be queued first: it carries what the owner has to know
     visit: str | None = None  # a URL of the provider: to be visited first, if the owner has asked for it
 
 
@@ -87,7 +88,12 @@ class Replies:
         if len(question.body) > MAX_BODY:
             return None
         for known in self._known:
-            if known.could_be(question) and all(needle in question.body for needle in known.needles):
+            longest = known.handshake.longest or MAX_BODY
+            if (
+                known.could_be(question)
+                and len(question.body) <= longest
+                and all(needle in question.body for needle in known.needles)
+            ):
                 reply = self._reply(known.handshake, question, verify)
                 if reply is not None:
                     return reply
@@ -111,14 +117,14 @@ class Replies:
         if handshake.reflects and not _REFLECTED.fullmatch(value):
             return Denied.TEXT
         made = _reply(handshake, value, self._mac(value, secret) if MAC in handshake.answer else "")
+        return self._with_errand(handshake, found, made)
+
+    def _with_errand(self, handshake: Handshake, found: "_Found", made: Reply) -> Reply | Denied:
+        """The answer, and what has to be done before it is given."""
         if not handshake.visits:
-            return made
-        url = found.text(Place.parse(handshake.visits))
-        return (
-            replace(made, visit=url)
-            if self._scheme.published and at_publisher(self._scheme.published, url)
-            else Denied.TEXT
-        )
+            return replace(made, deliver=handshake.delivers)
+        url, published = found.text(Place.parse(handshake.visits)), self._scheme.published
+        return replace(made, visit=url) if published and at_publisher(published, url) else Denied.TEXT
 
     def _mac(self, value: str, secret: int) -> str:
         return self._macs[secret].signature((value.encode(),)).decode()

@@ -271,6 +271,11 @@ class Handshake(Part):
     verify_token_secret_ref: SecretKeyRef | None = Field(
         default=None, description="The verify token that was given to the provider, which its handshake shows."
     )
+    deliver_secret: bool = Field(
+        default=False,
+        description="Answer and deliver the unsigned request in which the provider sends its signing secret; of providers that do."
+        " For the moment in which the webhook is made: anybody can send such a request.",
+    )
     confirm: bool = Field(
         default=False,
         description="Confirm a subscription by visiting the URL that the provider sends; of provider SNS. Otherwise a person has to.",
@@ -279,6 +284,8 @@ class Handshake(Part):
 
 # Whose handshake shows a verify token.
 _SHOWN = [name for name, known in presets().items() if any(item.token for item in known.handshakes)]
+# Whose handshake carries the signing secret.
+_SENT = [name for name, known in presets().items() if any(item.delivers for item in known.handshakes)]
 # Whose handshake is a visit.
 _VISITED = [name for name, known in presets().items() if any(item.visits for item in known.handshakes)]
 _SHOWS = f"self.verification.provider in [{', '.join(repr(name) for name in _SHOWN)}]"
@@ -289,6 +296,13 @@ _TOKEN_RULE = (
     f" useless elsewhere; those that show one: {', '.join(_SHOWN)}"
 )
 HANDSHAKE_RULES = (
+    (
+        (
+            f"!has(self.handshake) || !has(self.handshake.deliverSecret) || !self.handshake.deliverSecret"
+            f" || (self.verification.provider in [{_listed(_SENT)}] && {_ANSWERS})"
+        ),
+        f"handshake.deliverSecret belongs to provider {_either(_SENT)} in mode Answer",
+    ),
     (
         (
             f"!has(self.handshake) || !has(self.handshake.confirm) || !self.handshake.confirm || (self.verification.provider in [{_listed(_VISITED)}]"
@@ -305,6 +319,9 @@ def handshake_faults(handshake: Handshake, verification: Verification) -> Iterat
     provider, given = verification.provider, handshake.verify_token_secret_ref is not None
     wanted = provider in _SHOWN and handshake.mode == "Answer"
     path = ("handshake", "verifyTokenSecretRef")
+    if handshake.deliver_secret and (provider not in _SENT or handshake.mode == "Queue"):
+        message = "says nothing in mode Queue" if provider in _SENT else f"provider {provider} sends no secret"
+        yield Problem(("handshake", "deliverSecret"), message, "leave it out")
     if handshake.confirm and (provider not in _VISITED or handshake.mode == "Queue"):
         message = "says nothing in mode Queue" if provider in _VISITED else f"provider {provider} asks for no visit"
         yield Problem(("handshake", "confirm"), message, "leave it out")

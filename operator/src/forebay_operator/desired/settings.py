@@ -85,6 +85,7 @@ def _handshake(handshake: Handshake) -> settings.Handshake:
         answered=handshake.mode == "Answer",
         token_file=secret_file(token) if token else None,
         confirms=handshake.confirm,
+        delivers_secret=handshake.deliver_secret,
     )
 
 
