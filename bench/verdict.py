@@ -93,6 +93,24 @@ def conclude(results: dict[str, Any], bars: Sequence[Bar], file: Path) -> int:
     return 1 if failed else 0
 
 
+def earlier(file: Path) -> dict[str, Any]:
+    """What a file of results says already."""
+    results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return results
+
+
+def enter(section: str, told: dict[str, Any], bars: Sequence[Bar], file: Path) -> int:
+    """Put what one part has measured beside what a file of results says already; the same as `conclude` for this part."""
+    before = earlier(file)
+    figures = {bar.figure for bar in bars}
+    others = [row for row in before.get("verdicts", ()) if row["figure"] not in figures]
+    results = {**before, section: told}
+    status = conclude(results, bars, file)
+    results["verdicts"] = [*others, *results["verdicts"]]
+    file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    return status
+
+
 def median(values: Iterable[float]) -> float | None:
     found = list(values)
     return round(statistics.median(found), 3) if found else None

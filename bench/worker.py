@@ -31,6 +31,9 @@ BARS = (
     Bar(figure="memory of an idle process", key="memory_mib.worker", sign="≤", bar=70, aim=50, unit=" MiB"),
 )
 
+# Sections of the results that programs of their own measure.
+OTHER_PARTS = ("ordering", "fairness")
+
 DEFINITIONS = {
     "ratios": "ratios of medians over the rounds; in both, more is better",
     "ratios.rate_vs_go": "deliveries per second, from the destination's first request to its last",
@@ -69,7 +72,9 @@ async def main(length: Length, options: verdict.Options) -> int:
         **summary(runs),
     }
     chart.worker(results, options.output / "worker.svg")
-    return verdict.conclude(results, BARS, options.output / "worker.json")
+    file = options.output / "worker.json"
+    results |= {part: told for part, told in verdict.earlier(file).items() if part in OTHER_PARTS}
+    return verdict.conclude(results, BARS, file)
 
 
 def rotated(names: Sequence[str], turn: int) -> list[str]:

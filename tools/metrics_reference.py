@@ -18,6 +18,7 @@ from forebay.settings import (
     Deduplication,
     Destination,
     IngestSettings,
+    Lanes,
     OAuth2,
     Route,
     Runtime,
@@ -84,6 +85,7 @@ def _files(folder: str) -> dict[str, str]:
         path="/",
         storage=storage,
         deduplication=Deduplication(key="bodyHash"),
+        lanes=Lanes(header="X-Shop", ordered=8),
     )
     oauth2 = OAuth2(token_url="http://localhost/", client_id="id", secret_file="secrets/broker/uri")  # noqa: S106  # a path
     destination = Destination(url="http://localhost/", oauth2=oauth2)
@@ -91,6 +93,7 @@ def _files(folder: str) -> dict[str, str]:
         source="namespace/name",
         queue="default",
         destination=destination,
+        ordered=True,
         rate_limit=RateLimit(requests=1, per_s=1.0, burst=1),
         circuit_breaker=CircuitBreaker(),
         storage=storage,

@@ -64,6 +64,8 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.monitoring.alerts.runbookUrl": ({}, "https://wiki.example.com/runbooks"),
     "spec.monitoring.dashboard.state": ({"spec__monitoring": {"dashboard": {}}}, "Disabled"),
     "spec.monitoring.dashboard.folder": ({}, "Payments"),
+    "spec.worker.ordering.lanes": ({"spec__worker__ordering": {"header": "X-A"}}, 5),
+    "spec.worker.ordering.afterDeadLetter": ({"spec__worker__ordering": {"header": "X-A"}}, "Hold"),
     "spec.worker.autoscaling.minReplicas": ({"spec__worker__autoscaling": {}}, 3),
     "spec.ingest.contentTypes": ({}, ["text/plain"]),
     "spec.ingest.verification.provider": ({"spec__ingest__verification__provider": "Stripe"}, "StandardWebhooks"),

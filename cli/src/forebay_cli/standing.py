@@ -1,9 +1,10 @@
 """How a source stands at a moment: what has come in, what lies where, which processes run, and what to do next. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from forebay.topology import ORPHANS
+from forebay.topology import ORPHANS, queue_of
 from forebay_cli.local.admin import Metrics
 from forebay_cli.local.watch import delayed
 from forebay_cli.state import RunningProcess
@@ -24,6 +25,8 @@ class Standing:
     delivered: int | None = None
     in_flight: int | None = None
     failed_attempts: int | None = None
+    keys_waiting: int = 0  # of an ordered source, while one of their webhooks is tried again
+    keys_held: int = 0  # of those, until somebody does something
     refused: Mapping[str, int] = field(default_factory=dict)  # by cause
     queued: Mapping[str, int]  # by queue, short names
     retrying: int  # in the delay tiers, of all sources of the virtual host
@@ -50,13 +53,11 @@ class Standing:
 def standing(place: Target, metrics: Metrics, depths: Mapping[str, int]) -> Standing:
     """The standing of a source by its processes' metrics and its broker's queues."""
     prefix = f"{place.names.exchange}."
-    queued = {
-        name.removeprefix(prefix): depth
-        for name, depth in depths.items()
-        if name.startswith(prefix)
-        and name not in (place.names.dead, place.names.seen)
-        and not name.startswith(place.names.permits_prefix)
-    }
+    queued = Counter[str]()
+    for name, depth in depths.items():
+        other = name in (place.names.dead, place.names.seen) or name.startswith(place.names.permits_prefix)
+        if name.startswith(prefix) and not other:
+            queued[queue_of(name.removeprefix(prefix))] += depth
     return Standing(
         source=place.source,
         broker=place.broker.shown,
@@ -83,6 +84,8 @@ def _counted(place: Target, metrics: Metrics) -> dict[str, object]:
         "delivered": int(delivered),
         "in_flight": int(metrics.total("forebay_in_flight")),
         "failed_attempts": int(metrics.total("forebay_delivery_attempts_total") - delivered),
+        "keys_waiting": int(metrics.total("forebay_keys_waiting")),
+        "keys_held": int(metrics.total("forebay_keys_held")),
         "refused": _positive(metrics.by("forebay_ingest_refused_total", "cause")),
         "dead_reasons": _positive(metrics.by("forebay_dead_letters_total", "reason")),
         "processes": place.running.processes,

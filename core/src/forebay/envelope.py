@@ -29,6 +29,7 @@ GROWTH = 40 * 1024
 CLAIM_KEY, CLAIM_BYTES, CLAIM_SHA256 = "forebay-claim-key", "forebay-claim-bytes", "forebay-claim-sha256"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+KEY_HEADER = "forebay-key"
 # What begins the names of headers that a broker added on the way. What they say is told by our own headers, and x-death
 # makes no sense on a new message.
 _OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
@@ -85,6 +86,7 @@ class Envelope:
     content_type: str | None = None
     delivery_id: str | None = None  # the provider's own id of the delivery
     event_type: str | None = None
+    key: str | None = None  # webhooks of one key wait for each other, where the source orders them
     traceparent: str | None = None  # W3C trace context
     attempts_made: int = 0  # all of them, also those no longer remembered
     attempts: tuple[Attempt, ...] = ()  # the last ATTEMPTS_KEPT, oldest first
@@ -154,6 +156,7 @@ def encode(envelope: Envelope) -> AmqpMessage:
     optional = {
         "forebay-delivery-id": envelope.delivery_id,
         "forebay-event-type": envelope.event_type,
+        KEY_HEADER: envelope.key,
         "traceparent": envelope.traceparent,
         "forebay-attempts-made": envelope.attempts_made or None,
         "forebay-attempts": _dump_attempts(envelope.attempts) or None,
@@ -226,6 +229,7 @@ def decode(
         content_type=content_type if isinstance(content_type, str) else None,
         delivery_id=fields.optional("forebay-delivery-id", str),
         event_type=fields.optional("forebay-event-type", str),
+        key=fields.optional(KEY_HEADER, str),
         traceparent=fields.optional("traceparent", str),
         attempts_made=fields.optional("forebay-attempts-made", int) or 0,
         attempts=_load_attempts(fields.optional("forebay-attempts", str)),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from forebay.errors import SpecError
-from forebay.topology import TIERS, RateLimit
+from forebay.topology import BUSY, TIERS, RateLimit, lane, ordered_lanes
 
 KIB, MIB = 1024, 1024 * 1024
 DEFAULT_ROOT = "/etc/forebay"
@@ -47,6 +47,15 @@ class Route:
 
     queue: str  # short name ("default")
     match: Match = field(default_factory=Match)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lanes:
+    """By which key the webhooks of a queue are spread over its lanes."""
+
+    header: str | None = None  # the key is this header …
+    json_path: str | None = None  # … or this field of the JSON body
+    ordered: int = 0  # so many lanes, in each of which the order is kept; 0: one lane for keys that send too much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +180,7 @@ class IngestSettings:
     path: str
     methods: tuple[str, ...] = ("POST",)
     content_types: tuple[str, ...] = ()  # none: all
+    lanes: Lanes | None = None
     handshake: Handshake = field(default_factory=Handshake)
     deduplication: Deduplication | None = None  # None: all are delivered
     public_url: str | None = None  # what the provider knows as the URL of `path`; for schemes that sign it
@@ -180,6 +190,20 @@ class IngestSettings:
     storage: Storage | None = None
     drain_s: float = 25.0  # from SIGTERM to the end, at most
     suspended: bool = False  # answer 503 to everything
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Short names of the queues that webhooks are routed to."""
+        return tuple(dict.fromkeys(route.queue for route in self.routes))
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Short names of all queues and lanes that webhooks are put into."""
+        if self.lanes is None:
+            return self.queues
+        count = self.lanes.ordered
+        names = (ordered_lanes(queue, count) if count else (lane(queue, BUSY),) for queue in self.queues)
+        return (*self.queues, *(name for lanes in names for name in lanes))
 
 
 # ---------------------------------------------------------------------------------------------------------- worker
@@ -274,6 +298,10 @@ class WorkerSettings:
 
     source: str  # "namespace/name"; the broker's names follow from it (forebay.topology.Names)
     queue: str  # short name
+    lanes: tuple[str, ...] = ()  # short names of those of its lanes that are consumed beside it
+    leaving: tuple[str, ...] = ()  # those of them that nothing is put into any more, and that go once they are empty
+    ordered: bool = False  # whether webhooks of one key wait for each other
+    hold: bool = False  # whether a webhook that would be a dead letter keeps its place, and its key waiting
     tiers: tuple[int, ...] = TIERS
     destination: Destination | None = None
     handler: Handler | None = None

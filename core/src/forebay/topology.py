@@ -4,6 +4,7 @@ The management API's paths and bodies are RabbitMQ's own (https://www.rabbitmq.c
 twice changes nothing. Mutable settings are policies, everything that must hold is an argument.
 
     exchange forebay.NS.NAME ──(routing key = queue name)──> forebay.NS.NAME.QUEUE ──> worker
+                             ├─("QUEUE NAME:LANE")──────────> forebay.NS.NAME.QUEUE:LANE ──> the same worker
                              └──────────────────────────────> forebay.NS.NAME.dead          (dead letters)
                              └──────────────────────────────> forebay.NS.NAME.stream.seen   (where duplicates are dropped)
     exchange forebay.delay ──("30.QUEUE NAME")──> forebay.delay.30 ──(expired)──> exchange forebay.return ──> the queue
@@ -21,6 +22,10 @@ from urllib.parse import quote
 
 DEFAULT_QUEUE = "default"
 DEAD_QUEUE = "dead"  # a reserved queue name
+
+# The lane of keys that send much more than the others. Its name is no number, as those of ordered lanes are.
+BUSY = "busy"
+MAX_LANES = 32  # of an ordered queue
 
 DELAY_EXCHANGE = "forebay.delay"
 RETURN_EXCHANGE = "forebay.return"
@@ -46,6 +51,12 @@ TIERS: tuple[int, ...] = (
 # How often the broker may hand out one message that no worker settled (a crash each time) before it dead-letters it.
 # RabbitMQ's own default since 4.0, set explicitly because older brokers have none.
 DELIVERY_LIMIT = 20
+# The same for an ordered lane. Each end of a worker counts for all that it holds of a lane, also for what waits there behind
+# a webhook that is tried for days: 20 deploys must not bury any of it.
+LANE_DELIVERY_LIMIT = 1000
+# Milliseconds for which a consumer may keep a message of an ordered lane unacknowledged, while it is tried again in place:
+# longer than anything is tried. RabbitMQ knows the argument from 3.12 on; before, it closes the channel after half an hour.
+LANE_CONSUMER_TIMEOUT_MS = 31 * 86_400_000
 
 # Notes of workers that are short of permits, while nobody reads them: who still is writes another one.
 _NOTES, _NOTE_TTL_MS = 100, 10_000
@@ -136,9 +147,26 @@ class SourceTopology:
 
     names: Names
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)
+    lanes: tuple[str, ...] = ()  # short names of all lanes of the queues
+    ordered: bool = False  # whether each lane is consumed by one worker at a time
     retention: Retention = field(default_factory=Retention)
     rate_limit: RateLimit | None = None
     seen_s: int | None = None  # for how long webhooks are remembered to drop duplicates; None: they are not
+
+
+def lane(queue: str, name: str) -> str:
+    """The short name of a lane of the queue: a queue beside it on the broker, with the same workers."""
+    return f"{queue}:{name}"
+
+
+def ordered_lanes(queue: str, count: int) -> tuple[str, ...]:
+    """The lanes among which the keys of an ordered queue are spread."""
+    return tuple(lane(queue, str(number)) for number in range(count))
+
+
+def queue_of(lane: str) -> str:
+    """The queue that a lane belongs to; a queue belongs to itself. Both by their short names, or both by their full ones."""
+    return lane.partition(":")[0]
 
 
 def tier_for(delay_s: float, tiers: Iterable[int] = TIERS) -> int:
@@ -178,15 +206,16 @@ def shared_objects(vhost: str, tiers: Iterable[int] = TIERS) -> list[BrokerObjec
 def source_objects(vhost: str, source: SourceTopology) -> list[BrokerObject]:
     """The exchange, queues, bindings and policy of one source, in the order in which they can be declared."""
     names = source.names
-    queues = [names.queue(queue) for queue in source.queues]
+    lane_arguments = _lane_arguments(names) if source.ordered else _source_queue_arguments(names)
     return [
         _exchange(vhost, names.exchange, "direct"),
         # A policy comes before its queue, so that no dead letter ever meets a queue without it.
         *own_policies(vhost, source),
         _queue(vhost, names.dead, {}),
         _binding(vhost, names.exchange, names.dead, names.dead),
-        *(_queue(vhost, queue, _source_queue_arguments(names)) for queue in queues),
-        *(way for queue in source.queues for way in ways_into(vhost, names, queue)),
+        *(_queue(vhost, names.queue(queue), _source_queue_arguments(names)) for queue in source.queues),
+        *(_queue(vhost, names.queue(lane), lane_arguments) for lane in source.lanes),
+        *(way for place in (*source.queues, *source.lanes) for way in ways_into(vhost, names, place)),
         *(_pacing_objects(vhost, names, source.rate_limit) if source.rate_limit else ()),
         *(
             ()
@@ -271,6 +300,15 @@ def _source_queue_arguments(names: Names) -> dict[str, object]:
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
         "x-delivery-limit": DELIVERY_LIMIT,
+    }
+
+
+def _lane_arguments(names: Names) -> dict[str, object]:
+    return {
+        **_source_queue_arguments(names),
+        "x-single-active-consumer": True,
+        "x-delivery-limit": LANE_DELIVERY_LIMIT,
+        "x-consumer-timeout": LANE_CONSUMER_TIMEOUT_MS,
     }
 
 

@@ -248,7 +248,7 @@ def _duplicates(server: asyncio.Server, times: int = 1) -> Iterator[socket.socke
 
 
 def _measures(ingest: Ingest, publisher: Publisher) -> Measures:
-    measures = Measures(ingest.settings.source, tuple(dict.fromkeys(route.queue for route in ingest.settings.routes)))
+    measures = Measures(ingest.settings.source, ingest.settings.queues)
     measures.gauge("forebay_ingest_in_flight", "Webhooks published and not confirmed yet.", lambda: publisher.in_flight)
     measures.gauge("forebay_ingest_in_flight_bytes", "Bytes of the bodies of those.", lambda: publisher.in_flight_bytes)
     measures.gauge("forebay_ingest_connections", "Open HTTP connections.", lambda: len(ingest.connections))

@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricF
 
 from forebay.signatures.verify import Reason
 from forebay_ingest.answers import REFUSALS
+from forebay_ingest.lanes import FAULTS
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -37,6 +38,8 @@ class Measures:
         outcomes = ("fetched", "absent", "unreachable")
         self._fetches = {(what, outcome): 0 for what in ("keys", "confirmation") for outcome in outcomes}
         self._further: list[tuple[str, str, Callable[[], int]]] = []
+        self._key_faults: Counter[str] | None = None  # None: nobody looks at keys
+        self._busy = 0
         self.registry.register(self)
 
     def accepted(self, queue: str, size: int, seconds: float) -> None:
@@ -61,6 +64,19 @@ class Measures:
     def fetched(self, what: str, outcome: str) -> None:
         """The provider was asked for something."""
         self._fetches[what, outcome] += 1
+
+    def with_lanes(self) -> None:
+        """Tell of keys too: the source has lanes."""
+        self._key_faults = Counter(dict.fromkeys(FAULTS, 0))
+
+    def key_fault(self, fault: str) -> None:
+        """A key was not as it should be."""
+        assert self._key_faults is not None, "with_lanes was called before"
+        self._key_faults[fault] += 1
+
+    def busy(self) -> None:
+        """A webhook went to the lane of keys that send too much."""
+        self._busy += 1
 
     def hung_up(self) -> None:
         """A sender was gone before its answer."""
@@ -115,7 +131,20 @@ class Measures:
         )
         for name, text, read in self._further:
             yield self._counter(name, text, (), {(): read()})
+        if self._key_faults is not None:
+            yield from self._lanes(self._key_faults)
         yield self._histogram()
+
+    def _lanes(self, key_faults: Counter[str]) -> Iterator[Metric]:
+        yield self._counter(
+            "forebay_ingest_key_faults",
+            "Webhooks without a usable key (missing, type), which are in no lane; and such as are in one by a part of it (long).",
+            ("fault",),
+            {(fault,): count for fault, count in key_faults.items()},
+        )
+        yield self._counter(
+            "forebay_ingest_busy", "Webhooks put aside because their key sends too much.", (), {(): self._busy}
+        )
 
     def _counter(
         self, name: str, text: str, labels: tuple[str, ...], values: dict[tuple[str, ...], int]

@@ -16,6 +16,7 @@ from forebay.envelope import (
     CLAIM_SHA256,
     CLAIMED_VERSION,
     GROWTH,
+    KEY_HEADER,
     VERSION,
     Claim,
 )
@@ -26,7 +27,7 @@ _APP_ID = APP_ID.encode()
 _METHOD, _TARGET, _CLIENT = text_key(b"forebay-method"), text_key(b"forebay-target"), text_key(b"forebay-client")
 _RECEIVED_AT, _BLOCK = int_key(b"forebay-received-at"), text_key(b"forebay-headers")
 _DELIVERY_ID, _EVENT_TYPE = text_key(b"forebay-delivery-id"), text_key(b"forebay-event-type")
-_TRACEPARENT = text_key(b"traceparent")
+_KEY, _TRACEPARENT = text_key(KEY_HEADER.encode()), text_key(b"traceparent")
 
 
 @dataclass(slots=True)
@@ -45,6 +46,8 @@ class Received:
     traceparent: str | None
     body: bytes
     claim: Claim | None = None  # where the body is, if it is not here
+    lane: str | None = None  # short name of the lane it goes to, if it is in one
+    key: str | None = None  # by which it waits for others
 
 
 class Prepared:
@@ -52,7 +55,7 @@ class Prepared:
 
     def __init__(self, settings: IngestSettings) -> None:
         names = Names.of(settings.source)
-        queues = [route.queue for route in settings.routes]
+        queues = settings.places
         exchange = names.exchange.encode()
         self._methods = {queue: frames.method_frame(exchange, names.queue(queue).encode()) for queue in queues}
         self._sources = {
@@ -63,7 +66,7 @@ class Prepared:
         self._way = lru_cache(maxsize=64)(self._way_of)
 
     def publish(self, queue: str, received: Received, frame_max: int) -> bytes:
-        """All frames of the publish of one webhook. Raises OversizedError for headers that are too large to be kept."""
+        """All frames of the publish of one webhook into a queue or lane. Raises OversizedError for headers that are too large to be kept."""
         block, client = received.header_block, received.client
         if not block.isascii():
             block = _readable(block)
@@ -77,6 +80,8 @@ class Prepared:
             items += _item(_DELIVERY_ID, received.delivery_id)
         if received.event_type is not None:
             items += _item(_EVENT_TYPE, received.event_type)
+        if received.key is not None:
+            items += _item(_KEY, received.key)
         if received.traceparent is not None:
             items += _item(_TRACEPARENT, received.traceparent)
         if received.claim is not None:

@@ -25,6 +25,7 @@ from forebay.tracing import Span, Tracing
 from forebay_ingest import answers
 from forebay_ingest.answers import BROKER_REFUSALS, Refusal
 from forebay_ingest.head import block_of, media_type, target_of
+from forebay_ingest.lanes import Spread, spread
 from forebay_ingest.measures import Measures
 from forebay_ingest.prepared import Prepared, Received
 from forebay_ingest.routing import KEPT, Router
@@ -81,7 +82,7 @@ class Receiver:
         self._tracing = tracing
         self._exchange = Names.of(settings.source).exchange
         self._ids = IdSource()
-        self._router = Router(settings.routes, scheme.event_type)
+        self._router = Router(settings.routes, scheme.event_type, self._spread())
         self.verifies_whole = not scheme.streams  # a signature needs all of the body at hand
         self.needs_body = self.verifies_whole or self._router.reads_body
         self._prepared = Prepared(settings)
@@ -154,7 +155,7 @@ class Receiver:
                 respond(BROKER_REFUSALS[outcome.value])
 
         try:
-            publish = self._prepared.publish(queue, received, self._publisher.frame_max)
+            publish = self._prepared.publish(received.lane or queue, received, self._publisher.frame_max)
         except OversizedError:
             if span is not None:
                 span.end(answers.HEADERS_TOO_LARGE.cause)
@@ -172,7 +173,7 @@ class Receiver:
         """The webhook's queue, and what is known of it."""
         headers, target = head.headers, target_of(head)
         suffix = target.partition("?")[0][len(self._path) :]
-        queue, event_type = self._router.route(headers, suffix, body)
+        queue, lane, key, event_type = self._router.route(headers, suffix, body)
         received = Received(
             event_id=self._ids.next(now_ms).encode(),
             method=head.method,
@@ -185,6 +186,8 @@ class Receiver:
             event_type=event_type,
             traceparent=_trace(headers),
             body=body,
+            lane=lane,
+            key=key,
         )
         return queue, received
 
@@ -208,6 +211,12 @@ class Receiver:
     def hung_up(self) -> None:
         """Count a sender that left before its answer."""
         self._measures.hung_up()
+
+    def _spread(self) -> Spread | None:
+        if self.settings.lanes is None:
+            return None
+        self._measures.with_lanes()
+        return spread(self.settings.lanes, self.settings.queues, self._measures, time.monotonic)
 
     def _begin_span(self, received: Received, size: int) -> Span | None:
         """With tracing on, the webhook travels under our span instead of the sender's."""

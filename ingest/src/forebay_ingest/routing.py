@@ -1,4 +1,4 @@
-"""Which queue a webhook goes to: the first route that matches. Pure; parses the body only if a route asks for it."""
+"""Which queue a webhook goes to: the first route that matches; and which of its lanes. Parses the body only if that is asked for."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 from forebay.json_path import MISSING, dig
 from forebay.settings import Match, Route
+from forebay_ingest.lanes import Spread
 
 # Characters of an event type or delivery id that are kept.
 KEPT = 200
@@ -31,27 +32,38 @@ class _Webhook:
         return self.parsed
 
 
+# The short names of the queue and of the lane, if it is in one; the key by which it waits for others; the event type.
+Routed = tuple[str, str | None, str | None, str | None]
+
+
 class Router:
     """The routing table of a source. The last route is expected to match everything (`default`)."""
 
-    def __init__(self, routes: Sequence[Route], event_type: str | None) -> None:
-        """`event_type` is where the scheme finds it: "header:NAME", "json:PATH" or None."""
+    def __init__(self, routes: Sequence[Route], event_type: str | None, spread: Spread | None = None) -> None:
+        """`event_type` is where the scheme finds it: "header:NAME", "json:PATH" or None. Without `spread` queues have no lanes."""
+        self._spread = spread
         self._routes = [(route.queue, _predicate(route.match)) for route in routes]
         place, _, name = (event_type or "").partition(":")
         self._header = name if place == "header" else None
         # A body is parsed for its event type only where a route decides by it.
         wanted = any(route.match.event_types for route in routes)
         self._field = name if place == "json" and wanted else None
-        self.reads_body = self._field is not None or any(route.match.json_path is not None for route in routes)
+        by_field = any(route.match.json_path is not None for route in routes)
+        self.reads_body = self._field is not None or by_field or (spread is not None and spread.reads_body)
 
-    def route(self, headers: Mapping[str, str], suffix: str, body: bytes) -> tuple[str, str | None]:
-        """The queue's short name, and the event type. `suffix` is what of the path follows the source's own path."""
+    def route(self, headers: Mapping[str, str], suffix: str, body: bytes) -> Routed:
+        """Where a webhook goes. `suffix` is what of the path follows the source's own path."""
         webhook = _Webhook(headers, suffix, body)
         webhook.event_type = self._event_type(webhook)
         for queue, matches in self._routes:
             if matches is None or matches(webhook):
-                return queue, webhook.event_type
-        return self._routes[-1][0], webhook.event_type
+                return self._placed(queue, webhook)
+        return self._placed(self._routes[-1][0], webhook)
+
+    def _placed(self, queue: str, webhook: _Webhook) -> Routed:
+        if self._spread is None:
+            return queue, None, None, webhook.event_type
+        return queue, *self._spread.place(queue, webhook), webhook.event_type
 
     def _event_type(self, webhook: _Webhook) -> str | None:
         if self._header is not None:

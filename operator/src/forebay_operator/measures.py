@@ -4,6 +4,7 @@ These have the names and labels that workers tell them by: who asks takes the gr
 operator's own, so Prometheus has to be told to keep it (`honorLabels`).
 """
 
+from collections import Counter as Counts
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from forebay.topology import DEAD_QUEUE, ORPHANS, Names
+from forebay.topology import DEAD_QUEUE, ORPHANS, Names, queue_of
 from forebay_operator.context import Context
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -104,13 +105,15 @@ class Facts(Collector):
             broker = self._context.brokers.known(place)
             if broker is None or key not in self._context.world.sources:
                 continue
-            prefix = f"{Names(*key).exchange}."
+            prefix, waiting = f"{Names(*key).exchange}.", Counts[str]()
             for name in broker.queues_below(prefix):
                 queue, depth = name.removeprefix(prefix), broker.depths[name]
                 if queue == DEAD_QUEUE:
                     dead.add_metric(list(key), depth.messages)
                 else:
-                    messages.add_metric([*key, queue], depth.messages)
+                    waiting[queue_of(queue)] += depth.messages
+            for queue, count in waiting.items():
+                messages.add_metric([*key, queue], count)
         yield messages
         yield dead
 

@@ -11,13 +11,14 @@ from typing import Any
 from forebay.errors import SpecError, Unavailable
 from forebay.manifest import read_source
 from forebay.source import WebhookSource
-from forebay.topology import Names
+from forebay.topology import Names, queue_of
 from forebay_operator import children, gather, retire, topology
 from forebay_operator.broker import Broker
 from forebay_operator.cluster import SECRET, Object
 from forebay_operator.conditions import Observed, Trouble, conditions, refused
 from forebay_operator.context import Context
 from forebay_operator.desired import broker_secret, desired, route, secret_names, source_topology, url
+from forebay_operator.desired.lanes import with_leaving
 from forebay_operator.desired.metadata import QUEUE_LABEL
 from forebay_operator.desired.platform import HTTP_ROUTE, PROMETHEUS_RULE
 from forebay_operator.draining import Drains
@@ -110,7 +111,7 @@ class Reconciler:
             known = {name: version for name, version in versions.items() if version is not None}
             # A second route to an address would take webhooks from the first.
             routed = without_route(run.source) if taken else run.source
-            await self._settle_children(run, with_queues(routed, draining), {**known, **logins})
+            await self._settle_children(run, with_leaving(routed, draining), {**known, **logins})
         await self._tidy(run, draining)
         self._look_at_children(run)
         run.later(
@@ -179,6 +180,8 @@ class Reconciler:
             for queue in draining:
                 if self._migrations.holds(run.key, source_topology(run.source), queue):
                     continue
+                if any(queue_of(lane) == queue != lane for lane in draining):
+                    continue  # the workers that its lanes still need consume the queue too
                 await self._drains.go_on(run.key, run.source, run.broker, queue, needed=not rolled_out)
                 run.later(_AGAIN_S)
             if rolled_out and not await topology.drop_pacing(run.source, run.broker):
@@ -225,7 +228,7 @@ class Reconciler:
         queued = None
         if run.broker is not None:
             names, depths = source_topology(run.source), run.broker.depths
-            places = [names.names.queue(queue) for queue in (*names.queues, *draining)]
+            places = [names.names.queue(queue) for queue in (*names.queues, *names.lanes, *draining)]
             counted = [depths[place].messages for place in places if place in depths]
             queued = sum(counted) if counted else None
         return {
@@ -247,16 +250,6 @@ class Reconciler:
             self._look_at_children(run)
             run.note(retiring=waits)
             run.later(await report(self._context, run.key, run.seen, conditions(run.source, run.observed), {}))
-
-
-def with_queues(source: WebhookSource, more: tuple[str, ...]) -> WebhookSource:
-    """The source with further queues to which nothing is routed, so that what is in them still gets its workers."""
-    if not more:
-        return source
-    from forebay.source.queues import Queue  # noqa: PLC0415  # rarely needed
-
-    extra = tuple(Queue.model_construct(name=name, match=None) for name in more)
-    return source.model_copy(update={"spec": source.spec.model_copy(update={"queues": (*source.spec.queues, *extra)})})
 
 
 def without_route(source: WebhookSource) -> WebhookSource:

@@ -100,11 +100,13 @@ def objects(source: WebhookSource, broker: Broker) -> list[BrokerObject]:
 
 
 def dropped(source: WebhookSource, broker: Broker) -> tuple[str, ...]:
-    """Queues of the source that are on the broker and no longer in the spec, by their short names."""
+    """Queues and lanes of the source that are on the broker and no longer in the spec, by their short names."""
     wanted = source_topology(source)
     prefix = f"{wanted.names.exchange}."
     there = (name.removeprefix(prefix) for name in broker.holdings.queues if name.startswith(prefix))
-    return tuple(sorted(name for name in there if "." not in name and name not in (*wanted.queues, DEAD_QUEUE)))
+    return tuple(
+        sorted(name for name in there if "." not in name and name not in (*wanted.queues, *wanted.lanes, DEAD_QUEUE))
+    )
 
 
 def outdated(version: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
 
-from forebay.amqp.consumer import Consumer
+from forebay.amqp.consumer import Consumer, Lane
 from forebay.amqp.depths import Depths
 from forebay.amqp.link import Link
 from forebay.amqp.permits import Permits
@@ -19,7 +19,7 @@ from forebay.errors import SpecError
 from forebay.settings import CircuitBreaker, Runtime, WorkerSettings, load
 from forebay.storage import Storage
 from forebay.telemetry import Log
-from forebay.topology import Names, RateLimit
+from forebay.topology import MAX_LANES, Names, RateLimit, ordered_lanes
 from forebay.tracing import from_environment
 from forebay_worker import handler, hold, retry
 from forebay_worker.authorized import AuthorizedDelivery
@@ -31,9 +31,11 @@ from forebay_worker.deliver import HttpDelivery
 from forebay_worker.gate import Gate, Governed
 from forebay_worker.live import follow
 from forebay_worker.measures import Measures
+from forebay_worker.ordered import WINDOW, OrderedSettler, OrderedSlots, Sequence
 from forebay_worker.outcome import Outcome
 from forebay_worker.permit import Admission, ahead
-from forebay_worker.settle import Settler
+from forebay_worker.rotation import Rotation
+from forebay_worker.settle import Message, Settler
 from forebay_worker.traced import traced
 from forebay_worker.witness import WorkerWitness
 
@@ -85,8 +87,12 @@ class Worker:
             self._admission = Admission(self._permits, lambda: self._gate, self._measures.permit_wait())
         self._claims = self._large(storage) if storage else None
         claimed = self._claims.deliver if self._claims else homeless
+        self._sequence = Sequence(self._hand_on) if settings.ordered else None
         self._consumption = consumption = Consumption(
-            deliver, settler, policy, witness, concurrency=settings.concurrency, admit=self._admission,
+            deliver,
+            OrderedSettler(settler=settler, sequence=self._sequence, hold=settings.hold) if self._sequence else settler,
+            policy, witness, concurrency=settings.concurrency, admit=self._admission,
+            waiting=Rotation() if settings.lanes else None,
             deliver_claimed=traced(claimed, tracing, names.queue(settings.queue)) if tracing else claimed,
             acknowledged=self._claims.acknowledged if self._claims else None,
         )  # fmt: skip
@@ -95,12 +101,13 @@ class Worker:
             name=f"forebay-worker {settings.source}",
             queue=names.queue(settings.queue),
             prefetch=handed_out(settings),
-            on_message=consumption.on_message,
+            on_message=(self._sequence or consumption).on_message,
             log=log,
+            lanes=lanes(settings),
         )
         self._gate = Gate(
             Governed(
-                slots=consumption,
+                slots=OrderedSlots(consumption) if self._sequence else consumption,
                 tap=self._consumer,
                 concurrency=settings.concurrency,
                 prefetch=handed_out(settings),
@@ -111,8 +118,9 @@ class Worker:
         )
         consumption.ended = self._gate.ended
         self._gate.suspend(suspended=settings.suspended)
-        self._queue_name, self._dead_name = names.queue(settings.queue), names.dead
-        self._depths = Depths(self._consumer.link, (self._queue_name, self._dead_name))
+        self._queue_names = tuple(map(names.queue, (settings.queue, *settings.lanes)))
+        self._dead_name = names.dead
+        self._depths = Depths(self._consumer.link, (*self._queue_names, self._dead_name))
         self._unregistered_since: float | None = None
         self._gauges()
 
@@ -183,6 +191,9 @@ class Worker:
         )
         return permits
 
+    def _hand_on(self, message: Message) -> None:
+        self._consumption.on_message(message)
+
     def _large(self, storage: Storage) -> Claims:
         assert self.settings.storage is not None
         measures = ClaimMeasures(self.registry, self.settings.source, self.settings.queue)
@@ -202,7 +213,7 @@ class Worker:
         gauge(
             "forebay_queue_messages",
             "Messages that wait in the queue, a few seconds ago; NaN while unknown. Every worker of the queue tells the same.",
-            lambda: self._depths.of(self._queue_name),
+            lambda: sum(map(self._depths.of, self._queue_names)),
         )
         gauge(
             "forebay_dead_letter_queue_messages",
@@ -220,6 +231,12 @@ class Worker:
             text = "The circuit breaker: 0 closed, 1 half-open, 2 open."
             gauge("forebay_breaker_state", text, lambda: self._gate.state)
         gauge("forebay_consuming", "1 while the broker has the consumer registered.", lambda: self._consumer.consuming)
+        if (sequence := self._sequence) is not None:
+            text = "Keys that wait while one of their webhooks is tried again."
+            gauge("forebay_keys_waiting", text, lambda: sequence.resting)
+            gauge(
+                "forebay_keys_held", "Those of them whose webhook was given up and holds them.", lambda: sequence.held
+            )
 
 
 def handed_out(settings: WorkerSettings) -> int:
@@ -231,6 +248,15 @@ def handed_out(settings: WorkerSettings) -> int:
 def prefetch(concurrency: int) -> int:
     """How many messages the broker hands out ahead: the concurrency, and a reserve that hides the way to the broker."""
     return concurrency + max(1, min(concurrency // 2, 50))
+
+
+def lanes(settings: WorkerSettings) -> tuple[Lane, ...]:
+    """The lanes to consume beside the queue."""
+    names, leaving = Names.of(settings.source), frozenset(settings.leaving)
+    ordered = frozenset(ordered_lanes(settings.queue, MAX_LANES))  # those that leave may be of an earlier spec
+    return tuple(
+        Lane(names.queue(lane), WINDOW if lane in ordered else None, leaving=lane in leaving) for lane in settings.lanes
+    )
 
 
 def _checked(

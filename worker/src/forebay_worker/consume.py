@@ -15,7 +15,7 @@ from typing import Protocol
 from forebay.envelope import ANSWER_LENGTH, ERROR_LENGTH, Attempt, Claim, Envelope, UndecodableError, decode
 from forebay_worker.outcome import Delivered, Dropped, Failed, Outcome, Refused
 from forebay_worker.retry import Ack, Decision, Policy, decide
-from forebay_worker.settle import Message, Settler
+from forebay_worker.settle import Message
 
 # Seconds before a message is given back that could not be handled at all, so that a fault of ours does not spin.
 PAUSE_AFTER_FAULT = 1.0
@@ -40,6 +40,24 @@ class Witness(Protocol):
         """Something of our own went wrong with a message."""
 
 
+class Settling(Protocol):
+    """Carries out decisions."""
+
+    async def settle(self, message: Message, envelope: Envelope, decision: Decision) -> Decision | None:
+        """What was done with the message; None: it comes again."""
+
+    async def bury_undecodable(self, message: Message, error: str) -> bool:
+        """Dead-letter a message that is no envelope; whether that was done."""
+
+
+class Waiting(Protocol):
+    """What waits for a free slot."""
+
+    def __len__(self) -> int: ...
+    def append(self, message: Message, /) -> None: ...
+    def popleft(self) -> Message: ...
+
+
 class Consumption:
     """Handles the messages of one queue.
 
@@ -49,7 +67,7 @@ class Consumption:
     def __init__(
         self,
         deliver: Deliver,
-        settler: Settler,
+        settler: Settling,
         policy: Policy,
         witness: Witness,
         *,
@@ -57,7 +75,9 @@ class Consumption:
         admit: Admit | None = None,
         deliver_claimed: Deliver,
         acknowledged: Callable[[Message, Claim], None] | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
+        """`waiting` is where messages are until a slot is free: in order, unless it is said otherwise."""
         self._deliver = deliver
         self._deliver_claimed = deliver_claimed
         self._acknowledged = acknowledged
@@ -70,7 +90,7 @@ class Consumption:
         # Chosen once: where nothing paces the deliveries, they pay nothing for it.
         self._next = self._guarded if admit is None else self._admitted
         self._shut = 0  # slots that handle nothing at present
-        self._waiting: deque[Message] = deque()
+        self._waiting: Waiting = deque[Message]() if waiting is None else waiting
         self._slots: set[asyncio.Task[None]] = set()
         self._under_way: dict[int, Envelope] = {}  # by slot
         self._free = list(range(concurrency))
@@ -165,7 +185,8 @@ class Consumption:
 
     async def _handle(self, number: int, message: Message) -> None:
         if message.stale:
-            return  # the broker hands it out again
+            message.give_back()  # which the broker has done by itself: it hands it out again
+            return
         try:
             envelope = decode(message.message_id, message.content_type, message.headers, message.body)
         except UndecodableError as error:
@@ -185,10 +206,11 @@ class Consumption:
         if self.ended is not None:
             self.ended(outcome, decision, ended - began)
         known = envelope if isinstance(decision, Ack) else envelope.failed(attempt_of(outcome, began, ended))
-        if await self._settler.settle(message, known, decision):
-            if envelope.claim is not None and self._acknowledged is not None and isinstance(decision, Ack):
+        done = await self._settler.settle(message, known, decision)
+        if done is not None:
+            if envelope.claim is not None and self._acknowledged is not None and isinstance(done, Ack):
                 self._acknowledged(message, envelope.claim)
-            self._witness.attempted(envelope, outcome, decision, ended - began)
+            self._witness.attempted(envelope, outcome, done, ended - began)
 
     async def _attempt(self, envelope: Envelope) -> Outcome:
         try:

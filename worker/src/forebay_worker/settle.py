@@ -12,7 +12,7 @@ from typing import Any, Protocol, assert_never
 
 from forebay.envelope import AmqpMessage, Envelope, as_sent, encode, obituary
 from forebay.errors import Busy, Rejected, Unavailable
-from forebay.topology import DELAY_EXCHANGE, Names, delay_key
+from forebay.topology import DELAY_EXCHANGE, Names, delay_key, queue_of
 from forebay_worker.retry import UNDECODABLE, Ack, DeadLetter, Decision, RetryIn
 
 # Seconds between two tries of a publish: the first, doubling up to the last.
@@ -58,20 +58,25 @@ class Settler:
     queue: str  # short name
     unsettled: Callable[[Exception], None]
 
-    async def settle(self, message: Message, envelope: Envelope, decision: Decision) -> bool:
-        """Carry out the decision on a message; `envelope` knows of the attempt already. Whether it is settled; else it comes again."""
+    async def settle(self, message: Message, envelope: Envelope, decision: Decision) -> Decision | None:
+        """Carry out the decision on a message; `envelope` knows of the attempt already. What was done; None: it comes again."""
         match decision:
             case Ack():
                 message.ack()
-                return True
+                return decision
             case RetryIn(tier):
-                key = delay_key(tier, self.names.queue(self.queue))
-                return await self._confirmed(message, DELAY_EXCHANGE, key, encode(envelope))
+                key = delay_key(tier, self.names.queue(self._way_back(envelope)))
+                done = await self._confirmed(message, DELAY_EXCHANGE, key, encode(envelope))
             case DeadLetter(reason, detail):
                 buried = envelope.buried(reason, detail, now_ms())
-                return await self._confirmed(message, self.names.exchange, self.names.dead, encode(buried))
+                done = await self._confirmed(message, self.names.exchange, self.names.dead, encode(buried))
             case _:
                 assert_never(decision)
+        return decision if done else None
+
+    def _way_back(self, envelope: Envelope) -> str:
+        """Its lane, if it is in one of ours; anybody can have written what a message says."""
+        return envelope.queue if queue_of(envelope.queue) == self.queue else self.queue
 
     async def bury_undecodable(self, message: Message, error: str) -> bool:
         """Dead-letter a message that is no envelope, its bytes and headers as they are."""

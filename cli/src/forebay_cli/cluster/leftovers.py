@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from forebay.errors import ForebayError, Rejected, Unavailable
-from forebay.topology import DEAD_QUEUE, DEFAULT_QUEUE, Names
+from forebay.source.worker import Ordering
+from forebay.topology import BUSY, DEAD_QUEUE, DEFAULT_QUEUE, Names, lane, ordered_lanes
 from forebay_cli.cluster.api import SECRETS, SOURCES, Api, Conflict, NotFound, Object
 from forebay_operator.desired.metadata import broker_secret_of
 from forebay_operator.retire import FINALIZER
@@ -56,7 +57,9 @@ async def left_of(api: Api, source: Object) -> Left:
     """What stays of a source, as far as the API server tells."""
     metadata, broker = source["metadata"], (source.get("status") or {}).get("broker")
     names = Names(metadata["namespace"], metadata["name"])
-    short = (*(queue["name"] for queue in source["spec"].get("queues", ())), DEFAULT_QUEUE, DEAD_QUEUE)
+    queues = (*(queue["name"] for queue in source["spec"].get("queues", ())), DEFAULT_QUEUE)
+    lanes = (lane for queue in queues for lane in _lanes(source["spec"].get("worker", {}), queue))
+    short = (*queues, *lanes, DEAD_QUEUE)
     seen = (names.seen,) if source["spec"].get("ingest", {}).get("deduplication") else ()
     return Left(
         names=names,
@@ -65,6 +68,13 @@ async def left_of(api: Api, source: Object) -> Left:
         broker=broker,
         vhost=(broker or "").partition("/")[2] or "/",
     )
+
+
+def _lanes(worker: Object, queue: str) -> tuple[str, ...]:
+    ordering: Object | None = worker.get("ordering")
+    if ordering:
+        return ordered_lanes(queue, ordering.get("lanes", Ordering.model_fields["lanes"].default))
+    return (lane(queue, BUSY),) if worker.get("fairness") else ()
 
 
 async def release(api: Api, source: Object) -> None:

@@ -182,6 +182,9 @@ def _facts(now: Standing) -> Iterator[tuple[str, str]]:
     yield "queues", listed(now.queued) or "none"
     if now.in_flight is not None:
         yield "delivering", f"{now.in_flight:,} now; {now.failed_attempts:,} attempts failed so far"
+    if now.keys_waiting:
+        held = f", {now.keys_held:,} of them until the destination takes what was given up" if now.keys_held else ""
+        yield "waiting", f"{now.keys_waiting:,} keys, each for the next attempt at one of its webhooks{held}"
     if now.dead_reasons:
         yield "died of", listed(now.dead_reasons)
     if now.orphans:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from forebay.errors import SpecError
+from forebay.topology import queue_of
 from forebay_cli.dead.letter import Letter
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
@@ -31,7 +32,7 @@ class Choice:
         return (
             _among(letter.id, self.ids)
             and _among(letter.reason, self.reasons)
-            and _among(letter.queue, self.queues)
+            and _among(letter.queue and queue_of(letter.queue), self.queues)
             and self._typed(letter.event_type)
             and self._timely(letter.died_at)
         )

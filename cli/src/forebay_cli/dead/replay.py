@@ -15,7 +15,7 @@ from typing import Any
 
 from forebay.amqp.publisher import Publisher
 from forebay.errors import Busy, Rejected, Unavailable
-from forebay.topology import Names
+from forebay.topology import Names, queue_of
 from forebay_cli.dead.choice import Choice
 from forebay_cli.dead.letter import Letter, stamped
 from forebay_cli.dead.reader import PATIENCE_S, Reader, Settle, connected
@@ -56,15 +56,18 @@ class Replayer:
         """Returns when the broker has confirmed it. Raises Rejected if it has no place to go to."""
         if letter.queue is None:
             raise Rejected("nothing says which queue it came from; look at it with show, then discard it")
-        message = stamped(letter.revived(), int(time.time()))
+        message, queue = stamped(letter.revived(), int(time.time())), letter.queue
         while True:
             try:
-                await self._publisher.publish(self._names.exchange, self._names.queue(letter.queue), message)
+                await self._publisher.publish(self._names.exchange, self._names.queue(queue), message)
             except Busy:
                 await asyncio.sleep(_BUSY_PAUSE_S)
             except Rejected as error:
+                if queue != queue_of(queue):  # its lane is gone
+                    queue = queue_of(queue)
+                    continue
                 remedy = "add it to the source again, or discard it"
-                raise Rejected(f"its queue {letter.queue!r} is gone; {remedy}") from error
+                raise Rejected(f"its queue {queue!r} is gone; {remedy}") from error
             else:
                 return
 

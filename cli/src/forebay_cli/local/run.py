@@ -26,6 +26,7 @@ from forebay_cli.local.replica import Replica
 from forebay_cli.local.topology import Broker, Place
 from forebay_cli.private import make_private_folder
 from forebay_operator.desired import Platform, broker_secret, desired
+from forebay_operator.desired.lanes import with_leaving
 
 Component = Literal["ingest", "worker"]
 
@@ -133,6 +134,10 @@ class LocalRun:
         wanted = [file for pod in self._pods for file in pod.files if not self._is_broker(file.name)]
         files.check(wanted, files.contents(self._objects, self._secrets))
         self._place = await topology.settle(self.source, self.broker, self.vhost)
+        left = await topology.leaving(self.source, self.broker, self.vhost)
+        if left:
+            self._objects = desired(with_leaving(self.source, left), PLATFORM)
+            self._pods = pods(self._objects)
         self._contents = files.contents(self._objects, {**self._secrets, **self._place.secrets})
         await asyncio.gather(*(self._grow(pod, self._wanted(pod)) for pod in self._pods))
 

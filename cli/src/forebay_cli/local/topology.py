@@ -14,6 +14,7 @@ from forebay.topology import (
     ingest_user,
     own_policies,
     pacing_left,
+    queue_of,
     shared_objects,
     source_objects,
     unused_queue,
@@ -74,6 +75,18 @@ async def depths(broker: Broker, vhost: str) -> dict[str, int]:
     """How many messages each queue of the virtual host holds, by the queue's full name."""
     async with broker.management() as management:
         return {queue.name: queue.messages for queue in await management.queues(vhost)}
+
+
+async def leaving(source: WebhookSource, broker: Broker, vhost: str) -> tuple[str, ...]:
+    """Lanes that the source's queues had by an earlier manifest, by their short names: webhooks may wait there."""
+    wanted = source_topology(source)
+    prefix = f"{wanted.names.exchange}."
+    there = [name.removeprefix(prefix) for name in await depths(broker, vhost) if name.startswith(prefix)]
+    return tuple(
+        sorted(
+            name for name in there if queue_of(name) in wanted.queues and name not in (*wanted.queues, *wanted.lanes)
+        )
+    )
 
 
 async def _logins(management: Management, source: WebhookSource, vhost: str) -> dict[str, dict[str, str]]:

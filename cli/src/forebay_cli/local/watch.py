@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from forebay.topology import DELAY_EXCHANGE, Names
+from forebay.topology import DELAY_EXCHANGE, Names, queue_of
 from forebay_cli.local.admin import Metrics
 
 
@@ -21,6 +21,8 @@ class Flow:
     retrying: int | None  # in the delay tiers, of all sources of the virtual host
     dead: int | None
     duplicates: float = 0.0  # answered 2xx and not delivered again
+    keys_waiting: float = 0  # of an ordered source, while one of their webhooks is tried again
+    keys_held: float = 0  # of those, until somebody does something
 
 
 def flow(names: Names, queues: Iterable[str], metrics: Metrics, depths: Mapping[str, int] | None, at: float) -> Flow:
@@ -32,11 +34,19 @@ def flow(names: Names, queues: Iterable[str], metrics: Metrics, depths: Mapping[
         delivered=metrics.total("forebay_delivery_attempts_total", outcome="delivered"),
         in_flight=metrics.total("forebay_in_flight"),
         limited=metrics.total("forebay_permit_waiting"),
-        queued=None if depths is None else sum(depths.get(names.queue(queue), 0) for queue in queues),
+        queued=None if depths is None else waiting(map(names.queue, queues), depths),
+        keys_waiting=metrics.total("forebay_keys_waiting"),
+        keys_held=metrics.total("forebay_keys_held"),
         retrying=None if depths is None else delayed(depths),
         dead=None if depths is None else depths.get(names.dead, 0),
         duplicates=metrics.total("forebay_duplicates_total"),
     )
+
+
+def waiting(queues: Iterable[str], depths: Mapping[str, int]) -> int:
+    """How many messages wait in these queues (full names) and their lanes."""
+    wanted = frozenset(queues)
+    return sum(depth for name, depth in depths.items() if queue_of(name) in wanted)
 
 
 def delayed(depths: Mapping[str, int]) -> int:
@@ -51,7 +61,13 @@ def line(now: Flow, before: Flow | None) -> str:
         f"delivered {_rate(now, before, 'delivered')}/s",
     ]
     levels = {"queued": now.queued, "in flight": now.in_flight, "retrying": now.retrying, "dead": now.dead}
-    seldom = {"refused": now.refused, "duplicates": now.duplicates, "limited": now.limited}
+    seldom = {
+        "refused": now.refused,
+        "duplicates": now.duplicates,
+        "limited": now.limited,
+        "keys waiting": now.keys_waiting,
+        "keys held": now.keys_held,
+    }
     rest = [f"{name} {value:,.0f}" for name, value in seldom.items() if value]
     return "  ".join([*rates, *(f"{name} {_shown(value)}" for name, value in levels.items()), *rest])
 

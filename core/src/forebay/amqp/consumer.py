@@ -1,11 +1,13 @@
-"""Consumes one queue: hands each message to its owner, and acknowledges what the owner says is done.
+"""Consumes a queue and its lanes: hands each message to its owner, and acknowledges what the owner says is done.
 
 An acknowledge only counts on the channel that delivered: what a former connection delivered is dropped silently, the
 broker hands it out again.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -16,6 +18,9 @@ from forebay.amqp.link import Link, resolve
 from forebay.amqp.reader import Delivery, FrameReader
 from forebay.amqp.writer import FrameWriter
 from forebay.telemetry import Log
+
+# Seconds within which a consumer registers with its ordered lanes.
+SPREAD = 1.0
 
 
 class Message:
@@ -55,11 +60,23 @@ class Message:
         self._consumer._reject(self._generation, self.delivery_tag, requeue=requeue)  # noqa: SLF001
 
 
-class Consumer:
-    """A consumer of one queue over a link of its own.
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A queue to consume beside another one."""
 
-    `on_message` is called on the loop for each delivery, at most `prefetch` of which are open at a time, until `take` says
-    otherwise. After a loss of the connection deliveries begin anew; `generation` counts them. `arguments` are those of each new
+    queue: str  # full name
+    # How many messages may be open if it is an ordered lane, None if it is not. An ordered lane has one consumer at a time, which
+    # is never cancelled: the broker would hand what follows to another one while what came before is not settled. It takes all of
+    # it back at once when the connection ends.
+    window: int | None = None
+    leaving: bool = False  # whether it is no fault when it is gone
+
+
+class Consumer:
+    """A consumer of one queue, and of its lanes, over a link of its own.
+
+    `on_message` is called on the loop for each delivery, at most `prefetch` of which are open at a time of each queue, until `take`
+    says otherwise. After a loss of the connection deliveries begin anew; `generation` counts them. `arguments` are those of each new
     consumer: for a stream, from where on it reads.
     """
 
@@ -73,22 +90,25 @@ class Consumer:
         on_message: Callable[[Message], None],
         arguments: Callable[[], dict[str, Any]] = dict,
         log: Log | None = None,
+        lanes: tuple[Lane, ...] = (),
     ) -> None:
         self.link = Link(url, name, self, log)
         self.generation = 0
-        self._queue = queue
+        self._lanes = [Lane(queue), *lanes]
         self._usual = self._wanted = prefetch  # how many may be open; 0: nothing is taken
         self._on_message = on_message
         self._arguments = arguments
         self._writer: FrameWriter | None = None
         self._acknowledges = Acknowledges()
-        self._tag: str | None = None
+        self._registered: dict[str, Lane] = {}  # by tag
+        self._windows: set[Lane] = set()  # the ordered lanes that we registered with on this channel, or are about to
+        self._tags = 0  # how many have been given out
         self._asked: int | None = None  # the prefetch with which the broker was asked to register us on this channel
 
     @property
     def consuming(self) -> bool:
-        """Whether the broker has this consumer registered."""
-        return self._writer is not None and self._tag is not None
+        """Whether the broker has this consumer registered, with all its lanes."""
+        return self._writer is not None and len(self._registered) == len(self._lanes)
 
     @property
     def wanted(self) -> bool:
@@ -104,7 +124,7 @@ class Consumer:
         await self.link.run()
 
     async def stop_consuming(self, within_s: float = 2.0) -> None:
-        """Take no more messages; what was delivered can still be settled."""
+        """Take no more messages but from ordered lanes; what was delivered can still be settled."""
         self._wanted = 0
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._cancel(lambda _: resolve(done, None)):
@@ -115,7 +135,7 @@ class Consumer:
         self.take(self._usual)
 
     def take(self, prefetch: int) -> None:
-        """Have so many messages open at most from now on, 0: take none. What was delivered before can still be settled.
+        """Have so many messages open at most from now on, 0: take none; but for ordered lanes, whose windows stay as they are.
 
         It does not count: whoever lets the consumer take again first settles what he has.
         """
@@ -129,7 +149,7 @@ class Consumer:
 
     def on_up(self, connection: AsyncioConnection, channel: Channel) -> None:
         generation = self.generation + 1
-        channel.add_on_cancel_callback(lambda _: self._cancelled_by_broker(generation))
+        channel.add_on_cancel_callback(lambda frame: self._cancelled_by_broker(generation, frame.method.consumer_tag))
         self.generation, self._writer, self._acknowledges = generation, FrameWriter(connection), Acknowledges()
         FrameReader(connection, lambda delivery: self._deliver(generation, delivery))
         if self._wanted:
@@ -137,24 +157,42 @@ class Consumer:
 
     def on_down(self, reason: str) -> None:  # noqa: ARG002  # the link keeps the reason
         self._writer = None
-        self._tag = None
+        self._registered.clear()
+        self._windows.clear()
         self._asked = None
 
     def on_blocked(self, *, blocked: bool) -> None:
         """Alarms do not concern consumers."""
 
     def _consume(self, channel: Channel) -> None:
-        generation = self.generation
+        self._asked, loop = self._wanted, asyncio.get_running_loop()
+        for lane in self._lanes:
+            if lane.window is None:
+                self._register(channel, self.generation, lane)
+            elif lane not in self._windows:
+                self._windows.add(lane)
+                # Each is consumed by whoever came first: workers that start together are to share them.
+                loop.call_later(random.uniform(0, SPREAD), self._register, channel, self.generation, lane)  # noqa: S311  # no secret
 
-        def registered(frame: Any) -> None:
+    def _register(self, channel: Channel, generation: int, lane: Lane) -> None:
+        self._tags += 1
+        tag = str(self._tags)
+
+        def registered(_: Any) -> None:
             if self.stale(generation):
                 return
-            self._tag = frame.method.consumer_tag
-            self.take(self._wanted)  # which may have changed before the broker had answered
+            self._registered[tag] = lane
+            if lane.window is None and self._cancellable:
+                self.take(self._wanted)  # which may have changed before the broker had answered
 
-        self._asked = self._wanted
-        channel.basic_qos(prefetch_count=self._wanted)  # of the consumer that comes next
-        channel.basic_consume(self._queue, _never_called, arguments=self._arguments(), callback=registered)
+        if self.stale(generation) or not channel.is_open:
+            return
+        channel.basic_qos(prefetch_count=lane.window or self._wanted)  # of the consumer that comes next
+        channel.basic_consume(
+            lane.queue, _never_called, consumer_tag=tag, arguments=self._arguments(), callback=registered
+        )
+        if lane.window is not None:
+            channel._consumers.pop(tag)  # noqa: SLF001  # pika cancels what it knows of before it closes a channel
 
     def _deliver(self, generation: int, delivery: Delivery) -> None:
         if not self.stale(generation):  # a connection that was given up may still have something to say
@@ -162,15 +200,29 @@ class Consumer:
 
     def _cancel(self, done: Callable[[Any], None]) -> bool:
         """Ask the broker to end the deliveries, if it has begun them; whether `done` will hear of it."""
-        channel, tag = self.link.channel, self._tag
-        if channel is None or tag is None or not channel.is_open:
+        channel, tags = self.link.channel, self._cancellable
+        if channel is None or not tags or not channel.is_open:
             return False
-        self._tag = self._asked = None
-        channel.basic_cancel(tag, callback=done)
+        self._asked = None
+        for tag in tags:
+            del self._registered[tag]
+            channel.basic_cancel(tag, callback=done if tag == tags[-1] else None)
         return True
 
-    def _cancelled_by_broker(self, generation: int) -> None:
-        if not self.stale(generation):
+    @property
+    def _cancellable(self) -> list[str]:
+        """The tags of all queues that are no ordered lanes, once the broker has registered them all."""
+        tags = [tag for tag, lane in self._registered.items() if lane.window is None]
+        return tags if len(tags) == sum(lane.window is None for lane in self._lanes) else []
+
+    def _cancelled_by_broker(self, generation: int, tag: str) -> None:
+        if self.stale(generation):
+            return
+        lane = self._registered.get(tag)
+        if lane is not None and lane.leaving:
+            self._lanes.remove(lane)
+            del self._registered[tag]
+        else:
             self.link.recycle("the broker cancelled the consumer (is the queue gone?)")
 
     # ------------------------------------------------------------------------------------ what the owner says

@@ -13,6 +13,7 @@ from forebay.source.ingest import Header
 from forebay.source.model import Later, Part, Problem, cel
 from forebay.source.references import CertificateRef, SecretKeyRef, one_of
 from forebay.source.values import HeaderName, JsonPath, Line, Shape, Span, shown
+from forebay.topology import MAX_LANES
 
 Url = Annotated[str, Shape(r"https?://[!-~]+", "a URL that begins with http:// or https://", 2048)]
 Target = Annotated[
@@ -212,11 +213,37 @@ class Handler(Part):
     )
 
 
-class Ordering(Part):
-    """Webhooks with the same key are delivered one after the other."""
+class Key(Part):
+    """Where a webhook says whose it is: a shop, an account, an order."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(("has(self.header) != has(self.jsonPath)", "give exactly one of header and jsonPath"))
+    )
 
     header: HeaderName | None = Field(default=None, description="The key is this header.")
-    json_path: JsonPath | None = Field(default=None, description="The key is this field of the JSON body.")
+    json_path: JsonPath | None = Field(
+        default=None, description="The key is this field of the JSON body: a text or a whole number."
+    )
+
+    @override
+    def faults(self) -> Iterator[Problem]:
+        yield from one_of(self, "header", "jsonPath")
+
+
+class Ordering(Key):
+    """Webhooks with the same key are delivered in the order in which they were accepted, one at a time."""
+
+    lanes: int = Field(
+        default=8,
+        ge=1,
+        le=MAX_LANES,
+        description="Queues over which the keys are spread. One worker at a time consumes each.",
+    )
+    after_dead_letter: Literal["Continue", "Hold"] = Field(
+        default="Continue",
+        description="Continue: a webhook that is given up becomes a dead letter, and the next of its key is delivered. "
+        "Hold: it keeps its place, is tried again every minute, and its key waits.",
+    )
 
 
 PERIODS = {"Second": 1.0, "Minute": 60.0, "Hour": 3600.0}  # in seconds
@@ -295,6 +322,10 @@ class Worker(Part):
     model_config = ConfigDict(
         json_schema_extra=cel(
             ("has(self.destination) != has(self.handler)", "give exactly one of destination and handler"),
+            (
+                "!(has(self.ordering) && has(self.fairness))",
+                "ordering keeps a key from flooding the others: leave fairness out",
+            ),
             *SCALING_RULES,
         )
     )
@@ -308,11 +339,11 @@ class Worker(Part):
     rate_limit: DeliveryRate | None = Field(
         default=None, description="Attempts to deliver in a time, all processes of all queues together."
     )
-    ordering: Annotated[Ordering | None, Later("replicas 1 and concurrency 1 keep the order until a retry")] = Field(
-        default=None, description="Webhooks with the same key one after the other."
+    ordering: Ordering | None = Field(
+        default=None, description="Webhooks with the same key in their order, one at a time."
     )
-    fairness: Annotated[Ordering | None, Later("give busy senders a queue of their own")] = Field(
-        default=None, description="Webhooks of different keys share the workers fairly."
+    fairness: Key | None = Field(
+        default=None, description="A key that sends much more than the others does not make them wait."
     )
     max_in_flight: Annotated[int | None, Later("concurrency times replicas bounds it")] = Field(
         default=None, ge=1, le=100_000, description="Deliveries at once, all processes together."
@@ -329,6 +360,11 @@ class Worker(Part):
     @override
     def faults(self) -> Iterator[Problem]:
         yield from one_of(self, "destination", "handler")
+        if self.ordering and self.fairness:
+            message = (
+                "with ordering a key has one delivery at a time already, and can not take the workers from the others"
+            )
+            yield Problem(("fairness",), message, "leave fairness out")
         yield from scaling_faults(self.replicas, self.autoscaling, self.resources)
 
 

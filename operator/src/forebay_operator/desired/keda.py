@@ -5,9 +5,12 @@ webhooks in delivery: a worker takes what it can hold out of the queue, so that 
 The rate at which webhooks come is no measure: how many a second one worker can deliver is up to the destination.
 """
 
+import re
+
 from forebay.source import WebhookSource
 from forebay.source.cluster import WorkerAutoscaling
 from forebay.topology import Names
+from forebay_operator.desired.lanes import lanes_of, leaving_of
 from forebay_operator.desired.metadata import Object, account_name, broker_secret, metadata, worker_name
 from forebay_operator.desired.platform import SCALED_OBJECT, TRIGGER_AUTHENTICATION, Platform
 from forebay_operator.desired.settings import concurrency, queue_names
@@ -79,13 +82,23 @@ def _by_queue(source: WebhookSource, queue: str, scaling: WorkerAutoscaling) -> 
         "type": "rabbitmq",
         "metadata": {
             "protocol": "http",
-            "queueName": Names(source.namespace, source.name).queue(queue),
+            **_queues(source, queue),
             "mode": "QueueLength",
             "value": str(target),
             "excludeUnacknowledged": "false",
         },
         "authenticationRef": {"name": account_name(source, "worker")},
     }
+
+
+def _queues(source: WebhookSource, queue: str) -> dict[str, str]:
+    """The queue, or the queue and its lanes together."""
+    name = Names(source.namespace, source.name).queue(queue)
+    lanes = (*lanes_of(source, queue), *leaving_of(source, queue))
+    if not lanes:
+        return {"queueName": name}
+    pattern = f"^{re.escape(name)}(:[a-z0-9]+)?$"
+    return {"queueName": pattern, "useRegex": "true", "operation": "sum", "pageSize": str(len(lanes) + 1)}
 
 
 def _by_cpu(scaling: WorkerAutoscaling) -> list[Object]:

@@ -13,8 +13,9 @@ from forebay.source.ingest import Header, Ingest
 from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
 from forebay.source.verification import Handshake, Hmac, Jwt, Verification
-from forebay.source.worker import Auth, CircuitBreaker, Destination, Handler, OAuth2, usual_burst
+from forebay.source.worker import Auth, CircuitBreaker, Destination, Handler, OAuth2, Worker, usual_burst
 from forebay.topology import DEFAULT_QUEUE, RateLimit
+from forebay_operator.desired.lanes import lanes_of, leaving_of
 from forebay_operator.desired.metadata import Object, metadata, settings_name
 from forebay_operator.desired.platform import Platform
 
@@ -50,7 +51,7 @@ def secret_file(ref: SecretKeyRef) -> str:
 def queue_names(source: WebhookSource) -> tuple[str, ...]:
     """The source's queues; `default` is always there, and last."""
     named = (queue.name for queue in source.spec.queues if queue.name != DEFAULT_QUEUE)
-    return (*named, DEFAULT_QUEUE)
+    return (*dict.fromkeys(named), DEFAULT_QUEUE)
 
 
 # ---------------------------------------------------------------------------------------------------------- ingest
@@ -65,6 +66,7 @@ def ingest_settings(source: WebhookSource, platform: Platform) -> IngestSettings
         path=source.path,
         methods=ingest.methods,
         content_types=ingest.content_types,
+        lanes=_lanes(source.spec.worker),
         handshake=_handshake(ingest.handshake),
         deduplication=_deduplication(ingest.deduplication) if ingest.deduplication else None,
         public_url=ingest.public_url,
@@ -113,6 +115,15 @@ def _match(match: Match) -> settings.Match:
         json_values=match.json_path.values if match.json_path else (),
         path_suffix=match.path_suffix,
     )
+
+
+def _lanes(worker: Worker) -> settings.Lanes | None:
+    if worker.ordering:
+        ordering = worker.ordering
+        return settings.Lanes(header=ordering.header, json_path=ordering.json_path, ordered=ordering.lanes)
+    if worker.fairness:
+        return settings.Lanes(header=worker.fairness.header, json_path=worker.fairness.json_path)
+    return None
 
 
 def _verification(verification: Verification, platform: Platform) -> settings.Verification:
@@ -182,9 +193,14 @@ def _limits(ingest: Ingest) -> settings.IngestLimits:
 
 def worker_settings(source: WebhookSource, queue: str, platform: Platform) -> WorkerSettings:
     worker = source.spec.worker
+    leaving = leaving_of(source, queue)
     return WorkerSettings(
         source=source.key,
         queue=queue,
+        lanes=(*lanes_of(source, queue), *leaving),
+        leaving=leaving,
+        ordered=worker.ordering is not None,
+        hold=worker.ordering is not None and worker.ordering.after_dead_letter == "Hold",
         destination=_destination(worker.destination, platform, source.path) if worker.destination else None,
         handler=_handler(worker.handler) if worker.handler else None,
         concurrency=concurrency(source, queue),

@@ -2,15 +2,19 @@
 
 from forebay.source import WebhookSource
 from forebay.topology import Names, Retention, SourceTopology
+from forebay_operator.desired.lanes import lanes_of
 from forebay_operator.desired.settings import queue_names, rate_limit
 
 
 def source_topology(source: WebhookSource) -> SourceTopology:
-    """The source's queues, the retention of its dead letters, its rate limit, and how long it remembers what came."""
+    """The source's queues, their lanes, the retention of its dead letters, its rate limit, and how long it remembers what came."""
     retention, deduplication = source.spec.dead_letter.retention, source.spec.ingest.deduplication
+    queues = queue_names(source)
     return SourceTopology(
         names=Names(source.namespace, source.name),
-        queues=queue_names(source),
+        queues=queues,
+        lanes=tuple(lane for queue in queues for lane in lanes_of(source, queue)),
+        ordered=source.spec.worker.ordering is not None,
         retention=Retention(
             age_s=None if retention.age is None else round(retention.age), count=retention.count, bytes=retention.bytes
         ),

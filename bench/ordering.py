@@ -1,0 +1,211 @@
+"""Whether webhooks of one key arrive in the order in which they were accepted, while workers are killed, come and go.
+
+    uv run python -m bench.ordering [--quick]
+
+Everything is real: a private RabbitMQ, an endpoint, worker processes that are killed at random moments, and a destination
+that refuses some attempts. Each key is sent one webhook after another, each with its number; the destination writes down
+what it sees. A violation is a number that is first seen after a larger one of its key. Results: section `ordering` of
+bench/results/worker.json.
+"""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from bench import verdict
+from forebay import manifest
+from forebay.process import split_address
+from forebay_cli.local.run import LocalRun
+from forebay_cli.rabbitmq import PrivateBroker, private_broker
+
+_SOURCE = """\
+apiVersion: forebay.dev/v1alpha1
+kind: WebhookSource
+metadata: {{name: ordered, namespace: bench}}
+spec:
+  ingest: {{verification: {{provider: None}}}}
+  retry: {{schedule: [1s], maxAttempts: 100}}
+  worker:
+    ordering: {{header: X-Shop, lanes: {lanes}}}
+    concurrency: {concurrency}
+    destination: {{url: "http://127.0.0.1:{port}/", timeout: 5s}}
+"""
+
+BARS = (
+    verdict.Bar(figure="webhooks that overtook one of their key", key="ordering.violations", sign="≤", bar=0, aim=0),
+    verdict.Bar(figure="webhooks lost meanwhile", key="ordering.lost", sign="≤", bar=0, aim=0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How much of everything there is. Times in seconds."""
+
+    keys: int = 40
+    lanes: int = 8
+    concurrency: int = 16
+    workers: int = 2
+    kills: int = 50
+    pause: float = 0.6  # between two kills, on average
+    refused: float = 0.02  # share of attempts that the destination refuses
+    slow: float = 0.01  # how long it takes for an attempt, on average
+    restarts: int = 2  # of the broker
+    ahead: int = 8  # webhooks of each key that are accepted and not delivered yet
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was accepted, and what the destination saw."""
+
+    accepted: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # the last number of each key
+    arrived: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    delivered: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))  # those that were answered 200
+
+    def violations(self) -> int:
+        """Numbers that came for the first time after a larger one of their key."""
+        return sum(map(late, self.arrived.values()))
+
+    def lost(self) -> int:
+        """Webhooks that were accepted and not delivered."""
+        return sum(last - len(self.delivered[key] & set(range(1, last + 1))) for key, last in self.accepted.items())
+
+    def count(self) -> int:
+        return sum(map(len, self.delivered.values()))
+
+    def repeated(self) -> int:
+        """Attempts beyond the first of each webhook."""
+        return sum(len(numbers) - len(set(numbers)) for numbers in self.arrived.values())
+
+
+def late(numbers: list[int]) -> int:
+    """How many of them come for the first time after a larger one."""
+    known, largest, found = set[int](), 0, 0
+    for number in numbers:
+        found += number not in known and number < largest
+        known.add(number)
+        largest = max(largest, number)
+    return found
+
+
+@asynccontextmanager
+async def destination(seen: Seen, shape: Shape, dice: Random) -> AsyncIterator[int]:
+    """A server that writes down what it sees; its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                webhook = json.loads(await read_request(reader))
+                seen.arrived[webhook["shop"]].append(webhook["n"])
+                await asyncio.sleep(dice.expovariate(1 / shape.slow))
+                refused = dice.random() < shape.refused
+                if not refused:
+                    seen.delivered[webhook["shop"]].add(webhook["n"])
+                status = b"503 Busy" if refused else b"200 OK"
+                writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def send(address: tuple[str, int], path: str, shop: str, seen: Seen, ahead: int, stop: asyncio.Event) -> None:
+    """Send a key's webhooks one after another, each until it is accepted."""
+    while not stop.is_set():
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            reader, writer = await asyncio.open_connection(*address)
+            with contextlib.closing(writer):
+                while not stop.is_set():
+                    body = json.dumps({"shop": shop, "n": seen.accepted[shop] + 1}).encode()
+                    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Shop: {shop}\r\nContent-Length: {len(body)}\r\n\r\n"
+                    writer.write(head.encode() + body)
+                    answer = await reader.readuntil(b"\r\n\r\n")
+                    await reader.readexactly(_length(answer))
+                    if answer.startswith(b"HTTP/1.1 202"):
+                        seen.accepted[shop] += 1
+                    else:
+                        await asyncio.sleep(0.2)
+                    while seen.accepted[shop] - len(seen.delivered[shop]) >= ahead and not stop.is_set():
+                        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
+
+
+async def storm(run: LocalRun, broker: PrivateBroker, shape: Shape, dice: Random) -> int:
+    """Kill workers, change their number, restart the broker. How many were killed."""
+    kills, restarts = 0, [shape.kills * turn // (shape.restarts + 1) for turn in range(1, shape.restarts + 1)]
+    while kills < shape.kills:
+        await asyncio.sleep(dice.expovariate(1 / shape.pause))
+        running = [worker for worker in run.workers if worker.pid]
+        if not running:
+            continue
+        dice.choice(running).kill(signal.SIGKILL)
+        kills += 1
+        if kills in restarts:
+            await broker.restart()
+        elif kills % 7 == 3:
+            with contextlib.suppress(Exception):  # one that was killed again is not ready in time
+                await run.scale("worker", dice.randint(1, shape.workers + 1))
+    return kills
+
+
+async def play(broker: PrivateBroker, shape: Shape, seed: int, *, vhost: str = "/") -> dict[str, Any]:
+    """One run; what came of it."""
+    seen, stop, dice = Seen(), asyncio.Event(), Random(seed)
+    async with destination(seen, shape, dice) as port:
+        text = _SOURCE.format(lanes=shape.lanes, concurrency=shape.concurrency, port=port)
+        source = manifest.parse(text).sources[0]
+        async with LocalRun(source, {}, broker=broker, vhost=vhost, workers=shape.workers) as run:
+            address = split_address(run.ingests[0].launch.env["FOREBAY_LISTEN"])
+            senders = [
+                asyncio.create_task(send(address, source.path, f"shop-{number}", seen, shape.ahead, stop))
+                for number in range(shape.keys)
+            ]
+            kills = await storm(run, broker, shape, dice)
+            stop.set()
+            await asyncio.gather(*senders)
+            await run.scale("worker", shape.workers)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(90):
+                    while seen.lost():  # the destination tells no event
+                        await asyncio.sleep(0.1)
+    return {
+        "violations": seen.violations(),
+        "lost": seen.lost(),
+        "kills": kills,
+        "broker_restarts": shape.restarts,
+        "keys": shape.keys,
+        "lanes": shape.lanes,
+        "delivered": seen.count(),
+        "repeated": seen.repeated(),
+    }
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    """The body of a request."""
+    return await reader.readexactly(_length(await reader.readuntil(b"\r\n\r\n")))
+
+
+def _length(head: bytes) -> int:
+    lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
+    return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
+
+
+async def main(options: verdict.Options) -> int:
+    shape = Shape(kills=12, restarts=1) if options.quick else Shape()
+    async with private_broker(None) as broker:
+        told = await play(broker, shape, seed=7)
+    return verdict.enter("ordering", told, BARS, options.output / "worker.json")
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(verdict.options("Measure whether the order of keys is kept."))))
