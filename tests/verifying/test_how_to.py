@@ -42,7 +42,7 @@ def test_the_page_shows_every_provider() -> None:
     assert SCHEMES[:3] == [GITHUB, STRIPE, STANDARD]
     assert SCHEMES[4].signature_headers == ("X-Gitlab-Token",)
     assert [part["verification"]["provider"] for part in PARTS[2:]] == [
-        "Square", "ApiKey", "SNS", "JWT", "HMAC", "Meta", "Asana", "GitHub",
+        "Square", "ApiKey", "ApiKey", "SNS", "JWT", "HMAC", "Meta", "Asana", "GitHub",
     ]  # fmt: skip
 
 

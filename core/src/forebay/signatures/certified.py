@@ -5,12 +5,12 @@ Only what the provider's own hosts publish counts. Never raises for what a sende
 
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 
 from forebay.errors import SpecError
 from forebay.signatures.elsewhere import Line, look
-from forebay.signatures.key_ring import KeyRing
+from forebay.signatures.key_ring import KeyRing, PublicKey
 from forebay.signatures.scheme import Published, Scheme
 from forebay.signatures.stamps import read_stamp
 from forebay.signatures.template import LINE, SECRET, TIMESTAMP, compile_template
@@ -37,7 +37,9 @@ class Certified:
             raise SpecError("a secret is empty")
         assert scheme.published is not None, "the scheme sees to it"
         assert scheme.timestamp is not None, "a certificate's request says its time"
-        self._published, self._secrets, self._ring = scheme.published, tuple(secrets), ring
+        self._secrets, self._ring = tuple(secrets), ring
+        self._at = re.compile(f"{_origin(scheme.published)}{scheme.published.path}".encode())
+        self._verifies = _check()
         self._template = compile_template(scheme.signed)
         self._signature, self._stamp = _key(scheme.signature_headers[0]), _key(scheme.timestamp.headers[0])
         self._url, self._hash, self._expected = _key(scheme.published.place), _key(scheme.hash), _key(scheme.expected)
@@ -93,26 +95,22 @@ class Certified:
             return Reason.MISSING_TIMESTAMP
         if not fields.keys() >= self._wanted:
             return Reason.MISSING_HEADER
-        if not publishes(self._published, fields[self._url]) or fields[self._hash] not in self._hashes:
+        url = fields[self._url]
+        if len(url) > MAX_URL or not self._at.fullmatch(url) or fields[self._hash] not in self._hashes:
             return Reason.UNKNOWN_KEY
         if self._expected and not _any_equal(self._secrets, fields[self._expected]):
             return Reason.OTHER_PARTY
         return None
 
-    def _match(self, key: object, signature: bytes, fields: dict[bytes, bytes]) -> Verified | None:
+    def _match(self, key: PublicKey, signature: bytes, fields: dict[bytes, bytes]) -> Verified | None:
         name = self._hashes[fields[self._hash]].decode()
         for number, secret in enumerate(self._secrets):
             if self._expected and secret != fields[self._expected]:
                 continue
             message = b"".join(self._template.render(fields | {SECRET: secret}))
-            if _verifies(key, signature, message, name):
+            if self._verifies(key, signature, message, name):
                 return Verified(number)
         return None
-
-
-def publishes(published: Published, url: bytes) -> bool:
-    """Whether the URL is one at which the provider publishes its certificates."""
-    return len(url) <= MAX_URL and re.fullmatch(f"{_origin(published)}{published.path}".encode(), url) is not None
 
 
 def at_publisher(published: Published, url: str) -> bool:
@@ -149,16 +147,20 @@ def _timely(accepted: Verified, age: float, tolerance: float) -> Verified | Refu
     return Refused(Reason.TIMESTAMP_IN_FUTURE) if age < -tolerance else accepted
 
 
-def _verifies(key: object, signature: bytes, message: bytes, name: str) -> bool:
+def _check() -> Callable[[PublicKey, bytes, bytes, str], bool]:
+    """Verifies a signature, by a key, of a message, with a hash function. The library is imported once, here."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - see public_key.py
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415
 
-    assert isinstance(key, RSAPublicKey), "the ring holds no other of certificates"
-    function = {"sha1": hashes.SHA1, "sha256": hashes.SHA256}[name]()
-    try:
-        key.verify(signature, message, PKCS1v15(), function)
-    except InvalidSignature:
-        return False
-    return True
+    padding = PKCS1v15()
+    functions = {"sha1": hashes.SHA1(), "sha256": hashes.SHA256()}  # noqa: S303 - version 1 of SNS, which is still its default
+
+    def verifies(key: PublicKey, signature: bytes, message: bytes, name: str) -> bool:
+        try:
+            key.verify(signature, message, padding, functions[name])
+        except InvalidSignature:
+            return False
+        return True
+
+    return verifies
