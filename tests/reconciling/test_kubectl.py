@@ -141,6 +141,11 @@ async def test_who_may_only_look_is_told_what_is_missing_and_how_to_get_it(
         assert refused.err.startswith(f"error: you may not {lacks} in namespace {place.namespace}; "), refused.err
         assert f"--clusterrole={role} --user=system:serviceaccount:{place.namespace}:" in refused.err
         assert refused.err.count("\n") == 1
+    told = await viewer.json("explain", "github", "01990000-0000-7000-8000-000000000001")
+    assert told["now"]["place"] == "not known"
+    assert told["moments"][0]["at"] == "2025-08-31T12:00:24Z"
+    for what, lacks in (("logs", "list pods"), ("dead letters", "get secrets github-broker-worker")):
+        assert any(seen.startswith(f"{what}: you may not {lacks}") for seen in told["not_seen"]), told
     nobody = somebody(control_plane, place, tmp_path)
     assert (await nobody("status")).err.startswith("error: you may not list webhooksources.forebay.dev in namespace")
     found = {line["about"]: line for line in await nobody.findings() if line["level"] == "fail"}
