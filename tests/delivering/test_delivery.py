@@ -109,6 +109,15 @@ async def test_a_credential_that_is_answered_back_is_not_kept(auth: Auth, line: 
     assert "s3cret" not in str(found)
 
 
+async def test_a_credential_at_the_end_of_what_is_kept_is_not_kept_by_half(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret-and-long")
+    said = b"x" * 2040 + b"s3cret-and-long"
+    answer = b"HTTP/1.1 400 X\r\nContent-Length: %d\r\n\r\n" % len(said) + said
+    found = await outcome(answer, auth=Auth(kind="Bearer", file="token"), root=tmp_path)
+    assert isinstance(found, Refused)
+    assert found.answer == "x" * 2040 + "[credential]"
+
+
 async def test_a_timeout_is_an_outcome() -> None:
     assert await outcome(is_silent, timeout_s=0.05) == Unreachable("no answer within 0.05 s", "timeout")
 

@@ -168,6 +168,9 @@ async def test_other_refusals_do_not_cost_a_token(tmp_path: Path, monkeypatch: p
     [
         (complains(401, error="invalid_client", error_description="no\nsuch client"), "HTTP 401: invalid_client: no such client"),
         (complains(400, error="invalid_client", error_description=f"{SECRET} is wrong"), "HTTP 400: invalid_client: [credential] is wrong"),
+        (complains(400, error=f"{'x' * 190}{SECRET}"), "xx[credenti"),
+        (complains(400, error=base64.b64encode(b"client%3A1:s3cret+%26+more%2F%C3%BC").decode()), "HTTP 400: [credential]"),
+        (complains(400, error="client_secret=s3cret+%26+more%2F%C3%BC"), "HTTP 400: client_secret=[credential]"),
         (says(b"HTTP/1.1 502 X\r\nContent-Length: 3\r\n\r\n<p>"), "HTTP 502"),
         (says(b"HTTP/1.1 302 X\r\nLocation: http://a.example/\r\nContent-Length: 0\r\n\r\n"), "HTTP 302"),
         (says(b"HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\n[]"), "no access_token"),

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -126,9 +126,9 @@ class Tokens:
 
     async def _fetch(self) -> None:
         try:
-            head, body = self._request()
+            head, body, hidden = self._request()
             answer = await self._client.send(head, body)
-            self._token = _token(answer, self._without_secret, time.monotonic())
+            self._token = _token(answer, hidden, time.monotonic())
             self.secret = self._token.value
         except (NoAnswer, SpecError, NoTokenError) as error:
             self._failure = f"no token from {self._url.authority}: {error}"
@@ -151,31 +151,32 @@ class Tokens:
                 )
         return client, secret
 
-    def _request(self) -> tuple[bytes, bytes]:
-        """The head and the body of a request for a token (RFC 6749 §4.4.2), with the client's login (§2.3.1)."""
+    def _request(self) -> tuple[bytes, bytes, tuple[str, ...]]:
+        """The head and the body of a request for a token (RFC 6749 §4.4.2), with the client's login (§2.3.1).
+
+        And every form of the secret, longest first: an endpoint may repeat what it was sent.
+        """
         client, secret = self._login()
         form = {"grant_type": b"client_credentials"}
         form |= {"scope": " ".join(self._settings.scopes).encode()} if self._settings.scopes else {}
         form |= {"audience": self._settings.audience.encode()} if self._settings.audience else {}
+        # Encoded before they are put together, so that a colon in the id does not end it.
+        pair = base64.b64encode(f"{quote_plus(client)}:{quote_plus(secret)}".encode())
+        hidden = (pair.decode(), quote_plus(secret), secret.decode("utf-8", "replace"))
         login = b""
         if self._settings.login == "Body":
             form |= {"client_id": client, "client_secret": secret}
         else:
-            # Encoded before it is put together, so that a colon in the id does not end it.
-            pair = f"{quote_plus(client)}:{quote_plus(secret)}".encode()
-            login = b"Authorization: Basic " + base64.b64encode(pair) + b"\r\n"
+            login = b"Authorization: Basic " + pair + b"\r\n"
         body = urlencode(form).encode()
         head = (
             f"POST {self._url.target} HTTP/1.1\r\nHost: {self._url.authority}\r\nAccept: application/json\r\n"
             f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
         ).encode()
-        return head + login + b"\r\n", body
-
-    def _without_secret(self, text: str) -> str:
-        return text.replace(self._login()[1].decode("utf-8", "replace"), "[credential]")
+        return head + login + b"\r\n", body, hidden
 
 
-def _token(answer: Answer, clean: Callable[[str], str], now: float) -> Token:
+def _token(answer: Answer, hidden: Iterable[str], now: float) -> Token:
     """The token in an answer (RFC 6749 §5.1). Raises NoTokenError with what the endpoint says instead (§5.2)."""
     try:
         said = json.loads(answer.text)
@@ -183,7 +184,7 @@ def _token(answer: Answer, clean: Callable[[str], str], now: float) -> Token:
         said = None
     said = said if isinstance(said, dict) else {}
     if not 200 <= answer.status < 300:
-        raise NoTokenError(f"HTTP {answer.status}{clean(_complaint(said))}")
+        raise NoTokenError(f"HTTP {answer.status}{_complaint(said, hidden)}")
     value, kind = said.get("access_token"), said.get("token_type", "Bearer")
     if not isinstance(value, str) or not value or VALUE.fullmatch(value) is None:
         raise NoTokenError(
@@ -200,10 +201,12 @@ def _token(answer: Answer, clean: Callable[[str], str], now: float) -> Token:
     )
 
 
-def _complaint(said: dict[str, Any]) -> str:
+def _complaint(said: dict[str, Any], hidden: Iterable[str]) -> str:
     """The error code and its description, on one line."""
-    words = [str(said[name]) for name in ("error", "error_description") if said.get(name)]
-    text = " ".join(": ".join(words).split())
+    text = ": ".join([str(said[name]) for name in ("error", "error_description") if said.get(name)])
+    for secret in hidden:
+        text = text.replace(secret, "[credential]")
+    text = " ".join(text.split())
     return f": {''.join(c if c.isprintable() else '?' for c in text)[:200]}" if text else ""
 
 

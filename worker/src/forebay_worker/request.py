@@ -172,7 +172,12 @@ class RequestWriter:
     def without_credential(self, text: bytes) -> bytes:
         """An answer's text without the credential, for a destination that repeats what it was sent."""
         secret = self._auth.secret
-        return text.replace(secret, b"[credential]") if secret else text
+        if not secret:
+            return text
+        text = text.replace(secret, b"[credential]")
+        # What was kept of the answer may end amid it.
+        cut = next((n for n in range(min(len(secret), len(text)), 3, -1) if text.endswith(secret[:n])), 0)
+        return text[:-cut] + b"[credential]" if cut else text
 
     async def sign(self, envelope: Envelope, pieces: AsyncIterable[bytes]) -> bytes:
         """The signature's header lines, if requests are signed, over a body that comes in pieces. Raises Unsendable."""
