@@ -8,6 +8,7 @@ import pytest
 
 from forebay.errors import SpecError
 from forebay.settings import Jwt, Verification
+from forebay.signatures import web_token
 from forebay.signatures.configured import Fetching, verifier_of
 from forebay.signatures.elsewhere import Line
 from forebay.signatures.key_ring import (
@@ -395,3 +396,23 @@ def test_the_usual_verifier_never_takes_them() -> None:
     for name in ("SNS", "PayPal", "JWT", "GooglePubSub", "EventGridEntra"):
         with pytest.raises(SpecError, match="fetched"):
             Verifier(preset(name).scheme, (b"a",))
+
+
+def test_the_token_that_rfc_7515_shows_is_verified_by_its_key() -> None:
+    # RFC 7515 A.3: its key, its signing input and its signature; it is for nobody, so only the signature is asked for
+    key = {
+        "kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    }  # fmt: skip
+    token = (
+        "eyJhbGciOiJFUzI1NiJ9"
+        ".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+        ".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
+    )
+    (made,) = read_key_set(json.dumps({"keys": [key]}).encode()).by_id.values()
+    parsed = web_token._parse(f"Bearer {token}".encode())
+    assert parsed is not None
+    assert web_token._verifies(made, parsed)
+    other = web_token._parse(f"Bearer {token[:-2]}2Q".encode())
+    assert other is not None
+    assert not web_token._verifies(made, other)
