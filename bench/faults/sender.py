@@ -40,16 +40,27 @@ class _Reply:
 
 
 class Load:
-    """`rate` webhooks a second over so many connections, until `stop`. `endpoints` says where to, best first."""
+    """`rate` webhooks a second over so many connections, until `stop`. `endpoints` says where to, best first.
+
+    One that does not answer within `connect_s` is passed over.
+    """
 
     def __init__(
-        self, ledger: Ledger, endpoints: Callable[[], Sequence[Address]], *, path: str, rate: float, connections: int
+        self,
+        ledger: Ledger,
+        endpoints: Callable[[], Sequence[Address]],
+        *,
+        path: str,
+        rate: float,
+        connections: int,
+        connect_s: float = 1.0,
     ) -> None:
         self._ledger = ledger
         self._endpoints = endpoints
         self._path = path
         self._interval = connections / rate
         self._connections = connections
+        self._connect_s = connect_s
         self._stop = asyncio.Event()
         self._turn = 0
 
@@ -89,7 +100,7 @@ class Load:
         self._turn += 1
         for step in range(len(endpoints)):
             try:
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(self._connect_s):
                     return _Link(*await asyncio.open_connection(*endpoints[(self._turn + step) % len(endpoints)]))
             except (OSError, TimeoutError):
                 continue

@@ -59,7 +59,8 @@ def test_a_rollout_of_images_and_settings_refuses_nothing(
     missed = account["refused"] + sum(account["unknown"].values()) + account["unreachable"]
     results["refused_during_rollout"] = missed
     assert account["phases"]["rollout"]["sent"] > RATE * 10
-    assert missed == account["lost"] == account["left_in_queues"] == 0, account
+    told = [account[key] for key in ("refused_by_cause", "unknown", "unreachable", "findings")]
+    assert missed == account["lost"] == account["left_in_queues"] == 0, told
 
 
 def test_the_data_plane_does_not_need_the_operator(cluster: Cluster, busy: Tenant) -> None:

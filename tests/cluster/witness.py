@@ -25,7 +25,7 @@ from bench.faults.account import account
 from bench.faults.dead_letters import enter_dead_letters, waiting
 from bench.faults.destination import Destination
 from bench.faults.ledger import Answer, Ledger, Window
-from bench.faults.sender import Load
+from bench.faults.sender import TIMEOUT_S, Load
 from forebay.management import Management
 from forebay.process import split_address
 
@@ -48,8 +48,9 @@ class Witness:
         host, port = split_address(told["address"])
         endpoint = (socket.gethostbyname(host), port)
         self._load = Load(
-            self.ledger, lambda: [endpoint], path=told["path"], rate=told["rate"], connections=told["connections"]
-        )
+            self.ledger, lambda: [endpoint], path=told["path"], rate=told["rate"], connections=told["connections"],
+            connect_s=TIMEOUT_S,
+        )  # fmt: skip
         self._sending = asyncio.create_task(self._load.run())
         return await self.told({})
 

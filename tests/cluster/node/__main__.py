@@ -10,6 +10,7 @@ Each takes `--folder`, where the node is kept: another folder, another node. See
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line. Exit status 1: it could not be done, and why is said in one line."""
     given = _parser().parse_args(arguments)
     node = Node(given.folder.absolute())
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored, as behind `&`
+        signal.signal(number, signal.default_int_handler)
     try:
         _do(given, node)
     except (NoNode, BoxError) as error:
