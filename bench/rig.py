@@ -94,6 +94,7 @@ class Service:
     name: str
     pid: int
     url: str = ""  # where it takes webhooks
+    admin: str = ""  # HOST:PORT of its metrics
 
     def cpu_s(self) -> float:
         return cpu_s(self.pid)
@@ -237,7 +238,7 @@ async def _forebay_part(part: str, root: Path, place: Path) -> AsyncIterator[Ser
         admin = addresses["admin"]
         await until(lambda: answers(admin), f"{part} not ready", folder=place)
         listen = next((address for name, address in addresses.items() if name != "admin"), "")
-        yield Service(name=part, pid=pid, url=f"http://{listen}/hook" if listen else "")
+        yield Service(name=part, pid=pid, url=f"http://{listen}/hook" if listen else "", admin=admin)
 
 
 def _write_root(root: Path, part: str, settings: str, broker_uri: str) -> Path:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import chart, rig, verdict
+from bench import breaker, chart, rig, verdict
 from bench.verdict import Bar, median, ratio
 from forebay.settings import Destination, WorkerSettings
 from forebay.topology import Names
@@ -28,6 +28,7 @@ BODY_BYTES = 1024
 BARS = (
     Bar(figure="drain rate ÷ Go's", key="ratios.rate_vs_go", sign="≥", bar=0.7, aim=1.0),
     Bar(figure="drain rate per CPU ÷ Go's", key="ratios.cpu_vs_go", sign="≥", bar=0.7, aim=1.0),
+    Bar(figure="attempts spent while the breaker is open", key="breaker.attempts_spent_while_open", sign="≤", bar=0),
     Bar(figure="memory of an idle process", key="memory_mib.worker", sign="≤", bar=70, aim=50, unit=" MiB"),
 )
 
@@ -63,11 +64,13 @@ async def main(length: Length, options: verdict.Options) -> int:
         async with rig.broker() as broker, rig.go_ingest(broker, place, SOURCE) as filler, rig.sink(place) as sink:
             results = verdict.circumstances(quick=options.quick, rabbitmq=broker.private.version)
             bench = Bench(broker=broker, filler=filler, sink=sink, place=place, webhooks=length.webhooks)
+            guarded = await breaker.measure(broker, place, SOURCE, CONCURRENCY, bench.fill)
             runs = [await bench.run(name) for turn in range(length.rounds) for name in rotated(list(STARTS), turn)]
     results |= {
         "concurrency": CONCURRENCY,
         "webhooks": length.webhooks,
-        "definitions": DEFINITIONS,
+        "definitions": DEFINITIONS | breaker.DEFINITIONS,
+        "breaker": guarded,
         "runs": runs,
         **summary(runs),
     }
@@ -100,7 +103,7 @@ class Bench:
             await asyncio.sleep(1)
             memory = worker.memory_mib()
             worker.pause()
-            await self.fill()
+            await self.fill(self.webhooks)
             await rig.ask_sink(self.sink, "POST", "/reset")
             cpu = worker.cpu_s()
             worker.resume()
@@ -117,13 +120,11 @@ class Bench:
             destination=Destination(url=self.sink.url, allow_loopback=True),
         )
 
-    async def fill(self) -> None:
+    async def fill(self, webhooks: int) -> None:
         target = ("-url", self.filler.url, "-secret", rig.SECRET, "-size", str(BODY_BYTES))
-        report = await rig.load("steady", *target, "-c", "64", "-n", str(self.webhooks))
-        if report["accepted"] != self.webhooks:
-            raise SystemExit(
-                f"bench: only {report['accepted']} of {self.webhooks} webhooks got into the queue: {report}"
-            )
+        report = await rig.load("steady", *target, "-c", "64", "-n", str(webhooks))
+        if report["accepted"] != webhooks:
+            raise SystemExit(f"bench: only {report['accepted']} of {webhooks} webhooks got into the queue: {report}")
 
     async def drained(self, name: str, *, limit_s: float = 180.0) -> dict[str, Any]:
         """The destination's count once it has seen every webhook, and the last acknowledges had a moment."""

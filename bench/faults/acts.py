@@ -219,6 +219,23 @@ async def failing(cast: Cast) -> None:
         await _amid_kill(cast)
 
 
+async def busy(cast: Cast) -> None:
+    """The destination answers 429 and asks to be left alone for a second, again and again; a worker is killed meanwhile."""
+    with cast.stand.destination.being("busy"):
+        await _amid_kill(cast)
+
+
+async def paused(cast: Cast) -> None:
+    """The workers are paused under load, one is killed meanwhile, and they are resumed."""
+    run = cast.stand.run
+    await run.suspend("Workers")
+    try:
+        await _amid_kill(cast)
+    finally:
+        await run.suspend("None")
+    await asyncio.sleep(2)
+
+
 async def closing(cast: Cast) -> None:
     """The destination closes in the middle of its answers; a worker is killed meanwhile."""
     with cast.stand.destination.being("closing"):
@@ -330,7 +347,9 @@ DIRECT = (
     Act(name="destination slow", play=slow),
     Act(name="destination fails", play=failing),
     Act(name="destination down", play=down),
+    Act(name="destination busy", play=busy),
     Act(name="destination cuts answers", play=closing),
+    Act(name="workers paused", play=paused),
     Act(name="SIGTERM of each ingest", play=end_ingests),
     Act(name="SIGTERM of each worker", play=end_workers),
     Act(name="SIGTERM while the broker hangs", play=end_amid_hang),

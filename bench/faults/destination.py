@@ -13,10 +13,11 @@ from typing import Literal
 from bench.faults import webhooks
 from bench.faults.ledger import Ledger
 
-Mood = Literal["ok", "flaky", "slow", "failing", "refusing", "closing"]
+Mood = Literal["ok", "flaky", "slow", "failing", "busy", "refusing", "closing"]
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _FAILING = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+_BUSY = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 _REFUSING = b"HTTP/1.1 422 Unprocessable Content\r\nContent-Length: 0\r\n\r\n"
 _HALF = b"HTTP/1.1 200 OK\r\nContent-Le"  # of an answer that breaks off
 _FLAKY_SHARE = 0.05  # of the answers are 503 while it is flaky
@@ -35,8 +36,8 @@ class Destination:
         self._server: asyncio.Server | None = None
         self._links: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._answers: Mapping[Mood, Callable[[], Awaitable[bytes]]] = {
-            "ok": self._ok, "flaky": self._flaky, "slow": self._slow, "failing": self._failing, "refusing": self._refusing,
-            "closing": self._closing,
+            "ok": self._ok, "flaky": self._flaky, "slow": self._slow, "failing": self._failing, "busy": self._busy,
+            "refusing": self._refusing, "closing": self._closing,
         }  # fmt: skip
 
     @property
@@ -117,6 +118,9 @@ class Destination:
 
     async def _failing(self) -> bytes:
         return _FAILING
+
+    async def _busy(self) -> bytes:
+        return _BUSY
 
     async def _refusing(self) -> bytes:
         return _REFUSING

@@ -42,6 +42,7 @@ spec:
   worker:
     concurrency: 20
     destination: {{url: "{url}", timeout: 4s}}
+    circuitBreaker: {{minimum: 10, window: 5s, openFor: 1s, probes: 2}}
 """
 
 

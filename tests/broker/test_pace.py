@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ from forebay.settings import CircuitBreaker, RetryPolicy, dump
 from forebay.topology import DELIVERY_LIMIT
 from forebay_worker import gate
 from forebay_worker.app import Worker
-from tests.broker.test_worker import BUSY, OK, Place, counted, delivering, many, placed, to, working
-from tests.support.brokers import VirtualHost
+from tests.broker.test_worker import BUSY, OK, Place, counted, delivering, many, to, working
 from tests.support.destination import Destination, Request, destination, says
 from tests.support.waiting import eventually, so
 
@@ -24,19 +22,6 @@ BREAKER = CircuitBreaker(minimum=4, open_for_s=1.5, probes=2)
 # Nothing that failed comes again while a test looks.
 LATE = RetryPolicy(schedule_s=(60.0,))
 WAIT = b"HTTP/1.1 429 Slow Down\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n"
-
-
-@pytest.fixture
-async def place(newest_broker: VirtualHost, tmp_path: Path) -> AsyncIterator[Place]:
-    async with placed(newest_broker, tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
-async def everywhere(broker: VirtualHost, tmp_path: Path) -> AsyncIterator[Place]:
-    """On each release of RabbitMQ."""
-    async with placed(broker, tmp_path) as one:
-        yield one
 
 
 class Moody:

@@ -92,19 +92,6 @@ class Place:
         return found
 
 
-@pytest.fixture
-async def place(newest_broker: VirtualHost, tmp_path: Path) -> AsyncIterator[Place]:
-    async with placed(newest_broker, tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
-async def everywhere(broker: VirtualHost, tmp_path: Path) -> AsyncIterator[Place]:
-    """On each release of RabbitMQ."""
-    async with placed(broker, tmp_path) as one:
-        yield one
-
-
 @asynccontextmanager
 async def placed(host: VirtualHost, root: Path) -> AsyncIterator[Place]:
     user = f"worker-{host.name}"

@@ -141,6 +141,12 @@ def test_other_settings_need_other_pods() -> None:
     assert before[1] != after[1]
 
 
+def test_workers_that_are_to_rest_are_told_and_not_replaced() -> None:
+    awake, resting = read_source(manifest()), read_source(manifest(spec__suspend="Workers"))
+    assert settings_of(awake) != settings_of(resting)
+    assert deployments(awake) == deployments(resting)
+
+
 def test_children_are_owned_by_a_source_that_lives_on_an_api_server() -> None:
     metadata = {"name": "github", "uid": "u-1"}
     for item in desired(read_source(manifest(metadata=metadata)), Platform()):

@@ -224,6 +224,45 @@ async def test_on_a_broker_that_is_given_only_what_it_started_ends(tmp_path: Pat
     assert (await host.management.depth(host.name, "forebay.payments.github.default")).messages == 7
 
 
+async def test_paused_here_nothing_is_delivered_and_all_is_taken_in_until_it_is_resumed(
+    tmp_path: Path, newest_broker: VirtualHost
+) -> None:
+    async with destination(OK) as target:
+        url, admin = f"http://127.0.0.1:{target.port}/hook", newest_broker.server.uri(vhost=newest_broker.name)
+        there = newest_broker.server.management_url
+        async with dev(tmp_path, "--destination", url, FOREBAY_BROKER=admin, FOREBAY_MANAGEMENT=there) as it:
+            await it.hears(r"runs here until Ctrl-C")
+            person = {name: value for name, value in it.environ.items() if name != "FOREBAY_BROKER"}
+            paused = await run(person, "pause")
+            assert paused.out.splitlines() == [
+                "payments/github: spec.suspend is Workers: webhooks are taken in and wait in their queues; nothing is delivered",
+                "next: forebay resume",
+            ]
+            await eventually(lambda: _holds(person, {"suspended": None}))
+            sent = await run(person, "send", "--count", "5", "-o", "json")
+            assert json.loads(sent.out)["statuses"] == {"202": 5}
+            await it.hears(r"queued 5 .*holds: suspended")
+            assert target.requests == []
+            assert "already" in (await run(person, "pause", "github")).out
+
+            assert (await run(person, "resume")).out.endswith("next: forebay status\n")
+            await eventually(so(lambda: len(ids(target)) == 5))
+            assert "was started again" not in it.said
+
+            # The endpoint does not follow by itself: it starts again, as a pod would.
+            closed = await run(person, "pause", "--ingest")
+            assert "spec.suspend is Ingest" in closed.out
+            refused = await run(person, "send", "--count", "1", "-o", "json")
+            assert json.loads(refused.out)["statuses"] == {"503": 1}
+            assert (await run(person, "resume")).status == 0
+            again = await run(person, "send", "--count", "1", "-o", "json")
+            assert json.loads(again.out)["statuses"] == {"202": 1}
+
+
+async def _holds(environ: dict[str, str], held: dict[str, None]) -> bool:
+    return bool(json.loads((await run(environ, "status", "-o", "json")).out)["held"] == held)
+
+
 async def test_a_login_that_may_make_no_users_is_used_itself(tmp_path: Path, newest_broker: VirtualHost) -> None:
     host = newest_broker
     await host.management.put(f"users/{host.name}", {"password": host.password, "tags": "management,policymaker"})

@@ -1,6 +1,11 @@
 """From counters and depths to the few numbers a person reads, and what to do next."""
 
+import io
+import math
+from dataclasses import replace
+
 import pytest
+from rich.console import Console
 
 from forebay.topology import Names
 from forebay_cli.broker import given_broker
@@ -53,6 +58,19 @@ def at(seconds: float, metrics: Metrics = METRICS) -> Flow:
     return flow(NAMES, ("releases", "default"), metrics, DEPTHS, seconds)
 
 
+def holding(*left: tuple[str, float], state: int = 0) -> Metrics:
+    """The metrics of workers of which each holds for one reason."""
+    holds = [("forebay_hold_seconds", frozenset({("reason", reason)}), seconds) for reason, seconds in left]
+    return Metrics((*holds, ("forebay_breaker_state", frozenset({("source", "github")}), float(state))))
+
+
+def shown(now: Standing) -> str:
+    """The screen, as a person sees it."""
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(screen(now))
+    return console.export_text()
+
+
 def test_the_flow_sums_over_processes_and_queues_of_this_source_only() -> None:
     now = at(1.0)
     assert (now.accepted, now.refused, now.delivered, now.in_flight) == (100, 3, 80, 4)
@@ -70,6 +88,23 @@ def test_the_line_tells_rates_since_the_last_one() -> None:
 def test_the_line_tells_of_what_waits_for_the_rate_limit() -> None:
     waiting = Metrics((*METRICS.samples, ("forebay_permit_waiting", frozenset({("queue", "default")}), 7.0)))
     assert line(at(1.0, waiting), None).endswith("limited 7")
+
+
+def test_the_line_tells_what_holds_and_for_how_long() -> None:
+    assert line(at(1.0, holding(("breaker", 4.2), ("breaker", 1.0), ("suspended", 0.0))), None).endswith(
+        "holds: breaker for 5 s"
+    )
+    assert line(at(1.0, holding(("suspended", math.inf))), None).endswith("holds: suspended")
+    assert line(at(1.0, holding(("breaker", 0.0), state=1)), None).endswith("holds: breaker lets one through at a time")
+    assert "holds" not in line(at(1.0, holding(("breaker", 0.0), state=0)), None)
+
+
+def test_a_source_that_rests_says_so_and_how_to_wake_it() -> None:
+    now = look(holding(("suspended", math.inf)), {}, replace(RUNNING, suspend="Workers"))
+    assert (now.suspend, now.held, now.next) == ("Workers", {"suspended": None}, "forebay resume")
+    text = shown(now)
+    assert "rests: spec.suspend is Workers" in text
+    assert ["holds", "suspended"] in [row.split() for row in text.splitlines()]
 
 
 def test_a_process_that_started_again_makes_no_rate_negative() -> None:
@@ -113,13 +148,7 @@ def test_the_next_step_is_the_one_that_matters_most(standing: Standing, advice: 
 
 
 def test_the_screen_draws_the_way_of_a_webhook() -> None:
-    from rich.console import Console
-
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123  # nobody reads it
-    with console.file:
-        console.print(screen(look()))
-        text = console.export_text()
-    rows = [row.split() for row in text.splitlines()]
+    rows = [row.split() for row in shown(look()).splitlines()]
     assert ["received", "──>", "queued", "──>", "delivered"] in rows
     assert ["112", "6", "80"] in rows
     assert ["3", "7", "2"] in rows

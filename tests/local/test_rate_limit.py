@@ -44,7 +44,7 @@ async def test_workers_that_share_a_rate_keep_it_through_a_kill_and_lose_nothing
         source = to(server.port, found.sources[0])
         run = LocalRun(source, secrets, broker=newest_broker.server, vhost=newest_broker.name, folder=tmp_path)
         async with run:
-            await _fill(newest_broker, run, 40)
+            await fill(newest_broker, run, 40)
             await eventually(so(lambda: len(at) >= 15))
             run.workers[0].kill()
             await eventually(so(lambda: len(at) >= 40), within_s=40.0)
@@ -57,7 +57,7 @@ async def test_workers_that_share_a_rate_keep_it_through_a_kill_and_lose_nothing
         assert most <= limit.requests / 60 * seconds + (limit.burst or 0) + 3
 
 
-async def _fill(host: VirtualHost, run: LocalRun, count: int) -> None:
+async def fill(host: VirtualHost, run: LocalRun, count: int) -> None:
     publisher = Publisher(lambda: host.uri, name="test")
     running = asyncio.ensure_future(publisher.run())
     await eventually(so(lambda: publisher.obstacle is None))

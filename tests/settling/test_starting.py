@@ -48,9 +48,11 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
         "concurrency": 0,
         "retry": {"max_attempts": 0, "statuses": ["5xx"]},
         "tiers": [],
+        "circuit_breaker": {"failure_percent": 101, "probes": 0},
     }
     said = refused(tmp_path, settings, broker=False)
-    for fault in ("source", "destination.url", "timeout_s", "concurrency", "max_attempts", "'5xx'", "tiers", "uri"):
+    faults = ("source", "destination.url", "timeout_s", "concurrency", "max_attempts", "'5xx'", "tiers", "uri")
+    for fault in (*faults, "failure_percent", "circuit_breaker has a number"):
         assert fault in said
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from forebay.topology import ORPHANS, queue_of
+from forebay_cli.holding import Held, held
 from forebay_cli.local.admin import Metrics
 from forebay_cli.local.watch import delayed
 from forebay_cli.state import RunningProcess
@@ -33,6 +34,8 @@ class Standing:
     dead: int
     dead_reasons: Mapping[str, int] = field(default_factory=dict)
     orphans: int = 0
+    suspend: str = "None"
+    held: Held = field(default_factory=dict)
     processes: tuple[RunningProcess, ...] = ()
 
     @property
@@ -45,6 +48,8 @@ class Standing:
             return "forebay dlq list"
         if self.refused.get("signature"):
             return "compare the signing secret with the provider's: some signatures did not verify"
+        if self.suspend != "None":
+            return "forebay resume"
         if self.received == 0:
             return "forebay send"
         return "forebay status --watch"
@@ -89,6 +94,8 @@ def _counted(place: Target, metrics: Metrics) -> dict[str, object]:
         "refused": _positive(metrics.by("forebay_ingest_refused_total", "cause")),
         "dead_reasons": _positive(metrics.by("forebay_dead_letters_total", "reason")),
         "processes": place.running.processes,
+        "suspend": place.running.suspend,
+        "held": held(metrics),
     }
 
 

@@ -2,6 +2,7 @@
 
 HOME/NAMESPACE.NAME/dev.json     where the running source is; its broker login stands in it, so it is for us alone
 HOME/NAMESPACE.NAME/dev.lock     held as long as it runs: a crash releases it too
+HOME/NAMESPACE.NAME/suspend      what `forebay pause` wishes of it
 HOME/NAMESPACE.NAME/source.json  the source itself
 HOME/NAMESPACE.NAME/secrets/     signing secrets, NAME/KEY each
 HOME/NAMESPACE.NAME/logs/        what its processes print
@@ -17,6 +18,7 @@ from typing import IO
 
 from forebay.errors import SpecError
 from forebay.settings import dump, load
+from forebay.suspend import Suspend
 from forebay.topology import DEFAULT_QUEUE
 from forebay_cli.private import make_private_folder, write_private
 
@@ -44,6 +46,7 @@ class Running:
     queues: tuple[str, ...] = (DEFAULT_QUEUE,)  # short names
     logs: str = ""
     processes: tuple[RunningProcess, ...] = ()
+    suspend: Suspend = "None"  # as it is followed at present
 
 
 class Notes:
@@ -66,10 +69,22 @@ class Notes:
             try:
                 yield
             finally:
-                (self.folder / "dev.json").unlink(missing_ok=True)
+                for name in ("dev.json", "suspend"):
+                    (self.folder / name).unlink(missing_ok=True)
 
     def save(self, running: Running) -> None:
         self._write("dev.json", dump(running))
+
+    def wish(self, suspend: str) -> None:
+        """Ask the running source to rest so."""
+        self._write("suspend", suspend)
+
+    def wished(self) -> str | None:
+        """What it was last asked, None if nothing since it runs."""
+        try:
+            return (self.folder / "suspend").read_text(encoding="utf-8")
+        except OSError:
+            return None
 
     def save_source(self, source: Mapping[str, object]) -> None:
         self._write("source.json", json.dumps(source, indent=2))

@@ -35,11 +35,17 @@ def target(home: Home, source: str | None, broker: str | None, management: str |
     return Target(source=source, broker=given_broker(broker, management))
 
 
-def _running(home: Home, source: str | None) -> Target:
+def here(home: Home, source: str | None, otherwise: str = "") -> Running:
+    """The source that runs here. Raises SpecError if none does; `otherwise` says in what other way one could be named."""
     running = home.only(source)
     if running is None:
         raise SpecError(
-            f"{source or 'no source'} {'does not run' if source else 'runs'} here; start it with forebay dev -f source.yaml,"
-            " or name a broker with --broker amqp://… and --source NAMESPACE/NAME; if it is on a cluster, use kubectl forebay"
+            f"{source or 'no source'} {'does not run' if source else 'runs'} here; start it with forebay dev -f source.yaml"
+            f"{otherwise}; if it is on a cluster, use kubectl forebay"
         )
+    return running
+
+
+def _running(home: Home, source: str | None) -> Target:
+    running = here(home, source, ", or name a broker with --broker amqp://… and --source NAMESPACE/NAME")
     return Target(source=running.source, broker=given_broker(running.broker, running.management), running=running)

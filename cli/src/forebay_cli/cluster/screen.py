@@ -11,6 +11,7 @@ from rich.text import Text
 from forebay_cli.cluster.api import Object
 from forebay_cli.cluster.standing import Condition, Standing, age, age_s, next_step
 from forebay_cli.drawing import branches, facts, listed, number, way
+from forebay_cli.holding import said
 from forebay_cli.where import Cluster
 
 
@@ -121,6 +122,8 @@ def _facts(now: Standing) -> Iterator[tuple[str, str]]:
         yield "refused", listed(now.refused)
     if now.duplicates:
         yield "duplicates", f"{now.duplicates:,} were answered and not delivered again"
+    if now.held:
+        yield "holds", said(now.held)
     if now.dead_reasons:
         yield "died of", f"{listed(now.dead_reasons)}, since the pods started"
     if now.retained:

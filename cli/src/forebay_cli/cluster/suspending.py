@@ -1,33 +1,13 @@
-"""Which parts of a source rest, and what it means to let more or fewer of them rest. The first half is pure."""
+"""Lets parts of a source on a cluster rest, or wakes them."""
 
 from collections.abc import Iterable
-from typing import Literal
 
 from forebay.errors import Unavailable
 from forebay_cli.cluster.api import MANAGER, SOURCES, Api, Conflict, Object
 from forebay_cli.cluster.sources import find
+from forebay_cli.resting import Part, suspend
 
-Part = Literal["Ingest", "Workers"]
-
-_PARTS: dict[str, frozenset[Part]] = {
-    "None": frozenset(),
-    "Ingest": frozenset({"Ingest"}),
-    "Workers": frozenset({"Workers"}),
-    "All": frozenset({"Ingest", "Workers"}),
-}
-MEANING = {
-    "None": "webhooks are taken in and delivered",
-    "Ingest": "the endpoint answers 503 to everything, so that the provider tries again later; what is queued is delivered",
-    "Workers": "webhooks are taken in and wait in their queues; nothing is delivered",
-    "All": "the endpoint answers 503 to everything, and nothing is delivered; what is queued waits",
-}
 _TRIES = 5
-
-
-def suspend(before: str, parts: Iterable[Part], *, rest: bool) -> str:
-    """The value of spec.suspend after these parts were let rest, or woken."""
-    now = _PARTS[before] | set(parts) if rest else _PARTS[before] - set(parts)
-    return next(value for value, resting in _PARTS.items() if resting == now)
 
 
 def others_who_set_it(source: Object) -> list[str]:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from forebay.errors import ForebayError
 from forebay_cli import options
+from forebay_cli.resting import MEANING
 from forebay_cli.where import KUBECTL, Cluster
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def command(*, name: str, timeout: str | None, cluster: Cluster) -> None:
 async def _drain(cluster: Cluster, name: str, timeout_s: int | None) -> None:
     from forebay_cli.cluster import draining  # noqa: PLC0415  # brings the Kubernetes client, which --help can do without
     from forebay_cli.cluster.api import connected  # noqa: PLC0415  # as above
-    from forebay_cli.cluster.suspending import MEANING, change  # noqa: PLC0415  # as above
+    from forebay_cli.cluster.suspending import change  # noqa: PLC0415  # as above
 
     async with connected(cluster) as api:
         _, source = await change(api, name, ("Ingest",), rest=True)

@@ -1,4 +1,4 @@
-"""kubectl forebay resume: the other direction of pause, and kept with it."""
+"""forebay resume: the other direction of pause, and kept with it."""
 
 from forebay_cli.commands.pause import resume as command
 

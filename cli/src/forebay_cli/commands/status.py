@@ -16,6 +16,7 @@ from rich.text import Text
 from forebay.errors import SpecError
 from forebay_cli import options
 from forebay_cli.drawing import branches, facts, listed, way
+from forebay_cli.holding import said
 from forebay_cli.local import admin
 from forebay_cli.standing import Standing, standing
 from forebay_cli.state import Home
@@ -170,6 +171,8 @@ def screen(now: Standing) -> RenderableType:
 def _heading(now: Standing) -> Iterator[RenderableType]:
     yield Text.assemble((now.source, "bold"), "  ", now.url or "")
     yield Text(f"broker {now.broker}", style="dim")
+    if now.suspend != "None":
+        yield Text(f"rests: spec.suspend is {now.suspend}", style="yellow")
 
 
 def _facts(now: Standing) -> Iterator[tuple[str, str]]:
@@ -185,6 +188,8 @@ def _facts(now: Standing) -> Iterator[tuple[str, str]]:
     if now.keys_waiting:
         held = f", {now.keys_held:,} of them until the destination takes what was given up" if now.keys_held else ""
         yield "waiting", f"{now.keys_waiting:,} keys, each for the next attempt at one of its webhooks{held}"
+    if now.held:
+        yield "holds", said(now.held)
     if now.dead_reasons:
         yield "died of", listed(now.dead_reasons)
     if now.orphans:

@@ -12,9 +12,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from forebay.errors import ForebayError, SpecError
 from forebay.source.references import RESERVED_SECRET
+from forebay.suspend import Suspend
 from forebay_cli.given import Given, Secrets, find, generate, keep, with_destination
 from forebay_cli.local.broker import RunBroker, run_broker
 from forebay_cli.local.display import Display
@@ -140,6 +142,8 @@ async def _watch(run: LocalRun, notes: Notes, there: RunBroker, display: Display
     while True:
         if time.monotonic() - asked >= DEPTHS_S:
             asked, depths = time.monotonic(), await _depths(run)
+        if (wished := notes.wished()) not in (None, run.source.spec.suspend):
+            await run.suspend(cast("Suspend", wished))
         display.show(await _flow(run, depths), run.replicas)
         running = _running(run, there)
         if running != saved:
@@ -169,6 +173,7 @@ def _running(run: LocalRun, there: RunBroker) -> Running:
         private=there.private,
         vhost=there.vhost,
         queues=queue_names(run.source),
+        suspend=run.source.spec.suspend,
         logs=str(run.folder / "logs"),
         processes=tuple(
             RunningProcess(name=r.name, state=r.state, pid=r.pid, admin=r.admin, restarts=r.restarts)

@@ -48,3 +48,12 @@ def mount(root: Path, files: Iterable[MountedFile], held: Contents) -> None:
         shutil.rmtree(root / folder, ignore_errors=True)
     for file in files:
         write_private(root / file.path, held[file.kind, file.name, file.key])
+
+
+def update(root: Path, files: Iterable[MountedFile], held: Contents) -> None:
+    """Write a running process's ConfigMaps anew, each file at once: it may read it at any moment."""
+    for file in files:
+        if file.kind == "ConfigMap":
+            partial = (root / file.path).with_suffix(".partial")
+            write_private(partial, held[file.kind, file.name, file.key])
+            partial.replace(root / file.path)

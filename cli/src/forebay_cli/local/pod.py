@@ -36,6 +36,7 @@ class Pod:
     env: tuple[tuple[str, str], ...]
     files: tuple[MountedFile, ...]
     grace_s: float  # from SIGTERM to SIGKILL
+    annotations: tuple[tuple[str, str], ...]  # pods with others are others: they tell of what is read once
     absent: tuple[str, ...]  # paths of volumes that a process on this machine does not get
 
 
@@ -45,7 +46,8 @@ def pods(objects: Iterable[Object]) -> list[Pod]:
 
 
 def _pod(deployment: Object) -> Pod:
-    spec = deployment["spec"]["template"]["spec"]
+    template = deployment["spec"]["template"]
+    spec = template["spec"]
     container = spec["containers"][0]
     volumes = {volume["name"]: volume for volume in spec.get("volumes", ())}
     mounts = container.get("volumeMounts", ())
@@ -58,6 +60,7 @@ def _pod(deployment: Object) -> Pod:
         env=tuple((item["name"], item.get("value", "")) for item in container.get("env", ())),
         files=tuple(file for mount in ours for file in _files(mount, volumes[mount["name"]])),
         grace_s=float(spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_S)),
+        annotations=tuple(sorted(template.get("metadata", {}).get("annotations", {}).items())),
         absent=tuple(mount["mountPath"] for mount in mounts if mount not in ours),
     )
 

@@ -86,6 +86,19 @@ class Replica:
                 )
             await asyncio.sleep(UNREADY_PROBE)
 
+    async def restart(self, ready_s: float = 30.0) -> None:
+        """SIGTERM, SIGKILL after its grace period; returns when the next life is ready. Raises SpecError or Unavailable if it can not be."""
+        lives, process = self.restarts, self._process
+        self.kill(signal.SIGTERM)
+        if process is not None:
+            try:
+                await asyncio.wait_for(process.wait(), self.launch.grace_s)
+            except TimeoutError:
+                self.kill()
+        while self.restarts == lives and not self._stopping.is_set():  # noqa: ASYNC110  # nobody tells of a birth
+            await asyncio.sleep(UNREADY_PROBE)
+        await self.wait_ready(ready_s)
+
     async def stop(self) -> int | None:
         """SIGTERM, and SIGKILL to its whole group after its grace period. Returns its exit status."""
         self._stopping.set()

@@ -18,6 +18,7 @@ from typing import Literal, Self
 
 from forebay.errors import ForebayError, SpecError
 from forebay.source import WebhookSource
+from forebay.suspend import Suspend
 from forebay.topology import Names
 from forebay_cli.local import admin, files, topology
 from forebay_cli.local.command import launch
@@ -146,6 +147,18 @@ class LocalRun:
         self._counts[component] = count
         await asyncio.gather(*(self._fit(pod, count) for pod in self._pods if pod.component == component))
 
+    async def suspend(self, value: Suspend) -> None:
+        """Let the source rest as this value of spec.suspend says. What its processes do not follow by themselves starts again."""
+        self.source = self.source.model_copy(update={"spec": self.source.spec.model_copy(update={"suspend": value})})
+        before, self._objects = self._pods, desired(self.source, PLATFORM)
+        self._pods = pods(self._objects)
+        self._contents = {**self._contents, **files.contents(self._objects, {})}
+        for old, new in zip(before, self._pods, strict=True):
+            for replica in self._replicas_of(new):
+                files.update(replica.launch.root, new.files, self._contents)
+                if old != new:
+                    await replica.restart(self._ready_s)
+
     async def stop(self) -> list[Replica]:
         """Drain and end everything; returns the processes as they ended."""
         ended = self.replicas
@@ -170,6 +183,9 @@ class LocalRun:
         deployments = [pod.deployment for pod in self._pods if pod.component == component]
         return [replica for replica in self.replicas if replica.name.rpartition("-")[0] in deployments]
 
+    def _replicas_of(self, pod: Pod) -> list[Replica]:
+        return [replica for replica in self.replicas if replica.name.rpartition("-")[0] == pod.deployment]
+
     def _is_broker(self, secret: str) -> bool:
         return secret in (broker_secret(self.source, "ingest"), broker_secret(self.source, "worker"))
 
@@ -178,7 +194,7 @@ class LocalRun:
         return pod.replicas if count is None else count
 
     async def _fit(self, pod: Pod, count: int) -> None:
-        here = [replica for replica in self.replicas if replica.name.rpartition("-")[0] == pod.deployment]
+        here = self._replicas_of(pod)
         surplus = here[count:]
         self.replicas = [replica for replica in self.replicas if replica not in surplus]
         await asyncio.gather(self._grow(pod, count, len(here)), *map(_end, surplus))

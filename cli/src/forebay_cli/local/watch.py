@@ -1,9 +1,10 @@
 """What a running source does at a moment, in a few numbers, and how to say them in a line. Sums over its processes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from forebay.topology import DELAY_EXCHANGE, Names, queue_of
+from forebay_cli.holding import Held, held, said
 from forebay_cli.local.admin import Metrics
 
 
@@ -23,6 +24,7 @@ class Flow:
     duplicates: float = 0.0  # answered 2xx and not delivered again
     keys_waiting: float = 0  # of an ordered source, while one of their webhooks is tried again
     keys_held: float = 0  # of those, until somebody does something
+    held: Held = field(default_factory=dict)
 
 
 def flow(names: Names, queues: Iterable[str], metrics: Metrics, depths: Mapping[str, int] | None, at: float) -> Flow:
@@ -40,6 +42,7 @@ def flow(names: Names, queues: Iterable[str], metrics: Metrics, depths: Mapping[
         retrying=None if depths is None else delayed(depths),
         dead=None if depths is None else depths.get(names.dead, 0),
         duplicates=metrics.total("forebay_duplicates_total"),
+        held=held(metrics),
     )
 
 
@@ -69,7 +72,8 @@ def line(now: Flow, before: Flow | None) -> str:
         "keys held": now.keys_held,
     }
     rest = [f"{name} {value:,.0f}" for name, value in seldom.items() if value]
-    return "  ".join([*rates, *(f"{name} {_shown(value)}" for name, value in levels.items()), *rest])
+    holds = [f"holds: {said(now.held)}"] if now.held else []
+    return "  ".join([*rates, *(f"{name} {_shown(value)}" for name, value in levels.items()), *rest, *holds])
 
 
 def _rate(now: Flow, before: Flow | None, counter: str) -> str:

@@ -13,6 +13,7 @@ from forebay.source.queues import DeadLetter, Queue, Retry, Storage, routing_fau
 from forebay.source.references import Broker
 from forebay.source.values import Namespace, Shape, SourceName
 from forebay.source.worker import Worker
+from forebay.suspend import Suspend
 
 GROUP = "forebay.dev"
 VERSION = "v1alpha1"
@@ -88,7 +89,7 @@ class Spec(Part):
     )
     worker: Worker = Field(description="The processes that deliver.")
     monitoring: Monitoring = Field(default_factory=Monitoring, description="How the source is watched.")
-    suspend: Literal["None", "Ingest", "Workers", "All"] = Field(
+    suspend: Suspend = Field(
         default="None",
         description="What rests: Ingest answers 503 to everything, Workers deliver nothing while webhooks queue up.",
     )
