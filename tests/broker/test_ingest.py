@@ -20,10 +20,11 @@ import pytest
 
 from forebay.envelope import decode
 from forebay.management import SETTLE_S
-from forebay.settings import IngestLimits, dump
+from forebay.settings import IngestLimits, Storage, dump
 from forebay.topology import Names, SourceTopology, ingest_user, shared_objects, source_objects
 from tests.receiving.endpoint import SECRET, Client, request, settings
 from tests.support.brokers import VirtualHost
+from tests.support.gateway import CREDENTIALS
 from tests.support.waiting import eventually, so
 
 NAMES = Names.of("payments/github")
@@ -77,14 +78,16 @@ class Process:
 
 
 @asynccontextmanager
-async def ingest(host: VirtualHost, root: Path, *, settle_s: float = 0.0, **limits: Any) -> AsyncIterator[Process]:
+async def ingest(
+    host: VirtualHost, root: Path, *, settle_s: float = 0.0, storage: Storage | None = None, **limits: Any
+) -> AsyncIterator[Process]:
     user = f"{host.name}-ingest"
     await host.management.declare(ingest_user(host.name, NAMES, user, "secret"))
     topology = SourceTopology(names=NAMES)
     await host.management.declare(
         [*shared_objects(host.name, (1,)), *source_objects(host.name, topology)], settle_s=settle_s
     )
-    _write(root, host.server.uri(vhost=host.name, username=user, password="secret"), **limits)
+    _write(root, host.server.uri(vhost=host.name, username=user, password="secret"), storage, **limits)
     process = await start(root, root / "log")
     try:
         ready = root / "ready.json"
@@ -101,9 +104,10 @@ async def ingest(host: VirtualHost, root: Path, *, settle_s: float = 0.0, **limi
     assert "Traceback" not in (root / "log").read_text()
 
 
-def _write(root: Path, uri: str, **limits: Any) -> None:
+def _write(root: Path, uri: str, storage: Storage | None = None, **limits: Any) -> None:
     files = {
-        "config/ingest.json": dump(settings(limits=IngestLimits(**limits))),
+        "config/ingest.json": dump(settings(limits=IngestLimits(**limits), storage=storage)),
+        "secrets/storage/credentials": CREDENTIALS.decode(),
         "secrets/gh/secret": SECRET.decode(),
         "secrets/broker/uri": uri,
     }

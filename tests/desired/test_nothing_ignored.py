@@ -39,6 +39,8 @@ TOKENS = {"spec__ingest__verification": {"provider": "JWT", "jwt": JWT}}
 TOKEN = {"tokenUrl": "https://i.example/token", "clientId": "c", "clientSecretRef": {"name": "o", "key": "s"}}
 OAUTH2 = {"spec__worker__destination__auth": {"oauth2": TOKEN}}
 SECRET_ID = {"tokenUrl": "https://i.example/token", "clientSecretRef": {"name": "o", "key": "s"}}
+STORED = {"spec__storage": {"provider": "S3", "bucket": "webhooks"}}
+AZURE = {"spec__storage": {"provider": "Azure", "bucket": "webhooks", "account": "us"}}
 HANDLER = {"handler": {"image": "i", "target": "a:b"}}
 RATE = {"spec__worker__rateLimit": {"requests": 50}}
 ROUTE = {"spec__ingest__expose__httpRoute__parentRefs": [{"name": "gateway"}]}
@@ -94,6 +96,16 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.verification.header": ({"spec__ingest__verification__provider": "ApiKey"}, "X-Other"),
     "spec.ingest.response.headers": ({}, [{"name": "X-A", "value": "b"}]),
     "spec.ingest.limits.headerBytes": ({}, "70Ki"),
+    "spec.storage.provider": (STORED, "GCS"),
+    "spec.storage.bucket": (STORED, "other"),
+    "spec.storage.endpoint": (STORED, "http://minio.storage.svc:9000"),
+    "spec.storage.region": (STORED, "eu-central-1"),
+    "spec.storage.account": (AZURE, "other"),
+    "spec.storage.credentialsSecretRef": (STORED, {"name": "a", "key": "b"}),
+    "spec.storage.threshold": (STORED, "70Ki"),
+    "spec.storage.putTimeout": (STORED, "7s"),
+    "spec.storage.spool": (STORED, "70Mi"),
+    "spec.storage.afterDelivery": (STORED, "Keep"),
     "spec.deadLetter.retention.age": ({}, "7d"),
     "spec.ingest.response.status": ({}, 200),
     "spec.ingest.response.contentType": ({}, "text/html"),

@@ -1,7 +1,9 @@
 """`forebay dev` with everything real: a private broker, processes, signed webhooks, a destination; and nothing left behind."""
 
 import asyncio
+import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -69,10 +71,10 @@ class Dev:
 
 
 @asynccontextmanager
-async def dev(tmp_path: Path, *arguments: str, **more: str) -> AsyncIterator[Dev]:
+async def dev(tmp_path: Path, *arguments: str, source: str = SOURCE, **more: str) -> AsyncIterator[Dev]:
     environ = environment(tmp_path / "state", TMPDIR=str(tmp_path), **more)
     if "-f" not in arguments:
-        (tmp_path / "source.yaml").write_text(SOURCE)
+        (tmp_path / "source.yaml").write_text(source)
         arguments = ("-f", str(tmp_path / "source.yaml"), *arguments)
     process = await start(environ, "dev", "--port", "0", *arguments)
     try:
@@ -261,6 +263,57 @@ async def test_paused_here_nothing_is_delivered_and_all_is_taken_in_until_it_is_
 
 async def _holds(environ: dict[str, str], held: dict[str, None]) -> bool:
     return bool(json.loads((await run(environ, "status", "-o", "json")).out)["held"] == held)
+
+
+async def test_a_large_body_goes_by_the_storage_dies_and_comes_back(tmp_path: Path, newest_broker: VirtualHost) -> None:
+    host, body = newest_broker, os.urandom(3_000_000)
+    written(tmp_path / "large", body)
+    storage = f"storage: {{provider: File, bucket: {tmp_path / 'bodies'}}}"
+    source = SOURCE.replace("  worker:", f"  {storage}\n  worker:").replace(
+        "  ingest:", "  ingest:\n    maxBodyBytes: 4Mi"
+    )
+    environ = {"FOREBAY_BROKER": host.server.uri(vhost=host.name), "FOREBAY_MANAGEMENT": host.server.management_url}
+    async with destination(in_turn(BAD, OK)) as target:
+        url = f"http://127.0.0.1:{target.port}"
+        async with dev(tmp_path, "--destination", url, source=source, **environ) as running:
+            await running.hears(r"endpoint")
+            sent = await run(running.environ, "send", "--data", f"@{tmp_path / 'large'}", "-o", "json")
+            assert json.loads(sent.out)["statuses"] == {"202": 1}, sent.err
+            await eventually(so(lambda: len(target.requests) == 1))
+            own = environment(tmp_path / "state")  # the broker is known from what runs here
+            shown = await _only_letter(own)
+            assert shown["bytes"] == len(body)
+            assert shown["claim"] == {
+                "key": f"forebay/payments/github/{shown['id']}",
+                "size": len(body),
+                "sha256": hashlib.sha256(body).hexdigest(),
+            }
+            assert "in object storage" in (await run(own, "dlq", "show", str(shown["id"]))).out
+            saved = await run(own, "dlq", "show", str(shown["id"]), "--body-to", str(tmp_path / "saved"))
+            assert (saved.status, "storage's own tools" in saved.err) == (2, True)
+            assert (await run(own, "dlq", "replay", "--all")).status == 0
+            await eventually(so(lambda: len(target.requests) == 2))
+            assert [request.body == body for request in target.requests] == [True, True]
+            running.process.send_signal(signal.SIGINT)
+            assert await running.ends() == 0, running.said
+
+
+async def _only_letter(environ: dict[str, str]) -> dict[str, object]:
+    listed: list[dict[str, object]] = []
+
+    async def died() -> bool:
+        ran = await run(environ, "dlq", "list", "-o", "json")
+        assert ran.status == 0, ran.err
+        listed[:] = json.loads(ran.out)
+        return len(listed) == 1
+
+    await eventually(died, within_s=20, every_s=0.5)
+    found: dict[str, object] = json.loads((await run(environ, "dlq", "show", str(listed[0]["id"]), "-o", "json")).out)
+    return found
+
+
+def written(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 async def test_a_login_that_may_make_no_users_is_used_itself(tmp_path: Path, newest_broker: VirtualHost) -> None:

@@ -114,7 +114,7 @@ class Storage:
     credentials_file: str | None = None  # relative to FOREBAY_ROOT; None: the workload's identity
     threshold_bytes: int = 256 * KIB  # larger bodies go there
     put_s: float = 30.0  # for one body, from the complete request on; then 503
-    puts: int = 4  # at once, of one endpoint; the next ones wait
+    puts: int = 2  # at once, of one endpoint; the next ones wait
     spool_bytes: int = 2048 * MIB  # on the endpoint's disk: bodies that are not stored yet, all together
     delete_delivered: bool = True  # when it is delivered a body goes
 

@@ -5,6 +5,7 @@ is opened, so that a process without one does not hold it. Credentials are read 
 """
 
 import asyncio
+import ctypes
 import hashlib
 import os
 import re
@@ -29,6 +30,7 @@ _OPEN_S = 30.0  # until a body that is asked for begins to come
 # Below the time that a put has in all: a storage that answers 500 once in a while costs no webhook its 2xx.
 _RETRIES: dict[str, Any] = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
 _SHOWN = 200
+_M_ARENA_MAX = -8  # of mallopt(3)
 
 Cause = Literal["missing", "wrong", "denied", "unreachable"]
 
@@ -134,7 +136,17 @@ def _imported() -> Any:
         import obstore  # noqa: PLC0415 - see above
     except ImportError as error:
         raise SpecError("spec.storage needs the package obstore: install forebay[storage]") from error
+    _share_memory()
     return obstore
+
+
+def _share_memory() -> None:
+    """Let all threads take from one pool: glibc gives each its own, and in each stays what a large body has left there.
+
+    20 bodies at once took 101 MiB with a pool for each thread and 83 MiB with one. Other C libraries have no such call.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _opened(given: settings.Storage, credentials: bytes) -> Any:

@@ -15,7 +15,7 @@ from forebay.errors import SpecError
 from forebay.signatures.verify import Streamed
 
 # Bytes of a body that may wait to be written; then its sender has to wait.
-_WAITING = 256 * 1024
+_WAITING = 128 * 1024
 # Writing and hashing are done in so many threads beside the loop.
 _THREADS = 2
 

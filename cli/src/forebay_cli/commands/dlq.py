@@ -158,6 +158,10 @@ def show(
     if len(ids) != 1:
         raise SpecError("one dead letter is shown at a time; give one id")
     letter = at(place, lambda there: _find(there, ids[0]))
+    if body_to is not None and letter.claim is not None:
+        raise SpecError(
+            f"its body is in object storage, at {letter.claim.key}: fetch it there with the storage's own tools"
+        )
     if body_to is not None:
         _save(letter.body, body_to)
     if output == "json":

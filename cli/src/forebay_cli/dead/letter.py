@@ -10,7 +10,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from forebay.envelope import AmqpMessage, DeadLetter, Envelope, UndecodableError, as_sent, decode, encode, obituary
+from forebay.envelope import (
+    AmqpMessage,
+    Claim,
+    DeadLetter,
+    Envelope,
+    UndecodableError,
+    as_sent,
+    decode,
+    encode,
+    obituary,
+)
 from forebay.topology import DELAY_EXCHANGE, Names
 
 LAST = 253_402_300_799_999  # ms since 1970: the end of the year 9999
@@ -37,7 +47,18 @@ class Letter:
 
     @property
     def body(self) -> bytes:
+        """What the message holds of it: nothing, if there is a claim."""
         return self.raw.body
+
+    @property
+    def claim(self) -> Claim | None:
+        """Where the body is, if it is in object storage."""
+        return self.envelope.claim if self.envelope else None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body, wherever it is."""
+        return self.envelope.size if self.envelope else len(self.raw.body)
 
     def revived(self) -> AmqpMessage:
         """The message to send again: a fresh attempt budget, and where it comes from."""

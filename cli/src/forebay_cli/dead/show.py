@@ -4,9 +4,10 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
-from forebay.envelope import Attempt
+from forebay.envelope import Attempt, Claim
 from forebay_cli.dead.letter import Letter, credible
 
 HEX_BYTES = 256  # of a body that is no text, shown
@@ -37,15 +38,14 @@ def summary(letter: Letter) -> dict[str, Any]:
         "detail": letter.detail,
         "queue": letter.queue,
         "content_type": letter.raw.content_type,
-        "bytes": len(letter.body),
+        "bytes": letter.size,
         **known,
     }
 
 
 def full(letter: Letter) -> dict[str, Any]:
     """Everything there is to know of a letter; the body as text where it is text, else in base64."""
-    text = as_text(letter.body)
-    body = {"body_base64": base64.b64encode(letter.body).decode()} if text is None else {"body": text}
+    body = _body(letter)
     if letter.envelope is None:
         amqp = {name: value if isinstance(value, int) else str(value) for name, value in letter.raw.headers.items()}
         return {**summary(letter), "amqp_headers": amqp, **body}
@@ -72,6 +72,13 @@ def told(attempt: Attempt) -> dict[str, Any]:
     }
 
 
+def _body(letter: Letter) -> dict[str, Any]:
+    if letter.claim is not None:
+        return {"claim": asdict(letter.claim)}
+    text = as_text(letter.body)
+    return {"body_base64": base64.b64encode(letter.body).decode()} if text is None else {"body": text}
+
+
 def sections(letter: Letter) -> Iterator[tuple[str, list[str]]]:
     """A letter for a person: headings with lines below."""
     yield "why", [f"{letter.reason}: {letter.detail}", f"at {stamp(letter.died_at)}, in queue {letter.queue or '?'}"]
@@ -81,7 +88,16 @@ def sections(letter: Letter) -> Iterator[tuple[str, list[str]]]:
         yield "headers", [f"{name}: {value}" for name, value in letter.envelope.headers]
     else:
         yield "AMQP headers", [f"{name}: {value}" for name, value in letter.raw.headers.items()]
-    yield f"body ({len(letter.body):,} bytes, {letter.raw.content_type or 'no content type'})", body_lines(letter.body)
+    body = body_lines(letter.body) if letter.claim is None else _reference(letter.claim)
+    yield f"body ({letter.size:,} bytes, {letter.raw.content_type or 'no content type'})", body
+
+
+def _reference(claim: Claim) -> list[str]:
+    return [
+        f"in object storage: {claim.key}",
+        f"SHA-256 {claim.sha256}",
+        "a replay sends the reference, and the object stays",
+    ]
 
 
 def _facts(letter: Letter) -> Iterator[str]:

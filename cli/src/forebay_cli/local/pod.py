@@ -66,6 +66,8 @@ def _pod(deployment: Object) -> Pod:
 
 
 def _files(mount: dict[str, Any], volume: dict[str, Any]) -> Iterator[MountedFile]:
+    if "emptyDir" in volume:
+        return  # the process makes its folder itself
     kind, name, items = _content(volume)
     folder = PurePosixPath(mount["mountPath"]).relative_to(DEFAULT_ROOT)
     for item in items:

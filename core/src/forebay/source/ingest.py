@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from typing_extensions import override
 
-from forebay.settings import ENDPOINT_HEADERS, is_endpoints
+from forebay.settings import ENDPOINT_HEADERS, WHOLE_BYTES, is_endpoints
 from forebay.source.cluster import SCALING_RULES, Expose, IngestAutoscaling, PodTemplate, Resources, scaling_faults
 from forebay.source.deduplication import DEDUPLICATION_RULES, Deduplication, deduplication_faults
 from forebay.source.model import Later, Part, Problem, cel
@@ -159,8 +159,8 @@ class Ingest(Part):
     content_types: tuple[ContentType, ...] = Field(
         default=(), max_length=16, description="Media types that are taken; others get 415. Empty: all."
     )
-    max_body_bytes: Annotated[int, Bytes("1", "16Mi")] = Field(
-        default=1024**2, description="Largest body; a larger one gets 413."
+    max_body_bytes: Annotated[int, Bytes("1", "1Gi")] = Field(
+        default=1024**2, description="Largest body; a larger one gets 413. Above 16Mi it takes spec.storage."
     )
     verification: Verification = Field(description="How a webhook proves that it comes from the provider.")
     handshake: Handshake = Field(
@@ -191,7 +191,7 @@ class Ingest(Part):
         yield from url_faults(self.public_url, self.verification)
         yield from deduplication_faults(self.deduplication, self.verification)
         for name, held in (("inFlightBytes", self.limits.in_flight_bytes), ("readingBytes", self.limits.reading_bytes)):
-            if held < self.max_body_bytes:
+            if held < min(self.max_body_bytes, WHOLE_BYTES):
                 yield Problem(
                     ("limits", name), "less than one body of maxBodyBytes: no large webhook would ever be taken",
                     "raise it above maxBodyBytes, or lower maxBodyBytes",

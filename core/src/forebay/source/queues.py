@@ -1,4 +1,4 @@
-"""The part of a source between endpoint and workers: queues, retries, dead letters, large bodies."""
+"""The part of a source between endpoint and workers: queues, retries, dead letters."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -8,7 +8,6 @@ from typing_extensions import override
 
 from forebay.settings import RetryPolicy
 from forebay.source.model import Later, Part, Problem, cel
-from forebay.source.references import SecretKeyRef
 from forebay.source.values import (
     Bytes,
     Factor,
@@ -122,16 +121,6 @@ class Queue(Part):
         elif self.name != DEFAULT_QUEUE and not self.match:
             message = "missing: this queue would take everything, and default nothing"
             yield Problem(("match",), message, "say which webhooks it gets, such as match: {eventTypes: [push]}")
-
-
-class Storage(Part):
-    """Where large bodies go, so that the queue carries only a reference."""
-
-    provider: Literal["S3", "GCS", "Azure"] = Field(description="Kind of the object storage.")
-    bucket: Line = Field(description="Name of the bucket or container.")
-    endpoint: Line | None = Field(default=None, description="URL of the storage, if it is not the provider's own.")
-    threshold: Annotated[int, Bytes("1Ki", "16Mi")] = Field(default=256 * 1024, description="Larger bodies go there.")
-    credentials: SecretKeyRef | None = Field(default=None, description="Credentials. Default: the workload's identity.")
 
 
 _GROWING = "has(self.initialDelay) || has(self.factor) || has(self.maxDelay) || has(self.jitter)"

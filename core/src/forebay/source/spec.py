@@ -8,9 +8,10 @@ from typing_extensions import override
 
 from forebay.source.cluster import LabelKey, LabelValue, Monitoring
 from forebay.source.ingest import Ingest
-from forebay.source.model import Later, Part, Problem, cel, contradictions, list_map, several
-from forebay.source.queues import DeadLetter, Queue, Retry, Storage, routing_faults
+from forebay.source.model import Part, Problem, cel, contradictions, list_map, several
+from forebay.source.queues import DeadLetter, Queue, Retry, routing_faults
 from forebay.source.references import Broker
+from forebay.source.storage import STORAGE_RULES, Storage, storage_faults
 from forebay.source.values import Namespace, Shape, SourceName
 from forebay.source.worker import Worker
 from forebay.suspend import Suspend
@@ -64,7 +65,8 @@ class Spec(Part):
             (
                 "has(self.broker) == has(oldSelf.broker) && (!has(self.broker) || self.broker == oldSelf.broker)",
                 "broker can not be changed: webhooks wait on the old one; make a second source and delete this one",
-            )
+            ),
+            *STORAGE_RULES,
         )
     )
 
@@ -78,8 +80,8 @@ class Spec(Part):
         json_schema_extra=list_map("name"),
         description="Queues of their own for some webhooks. What none matches goes to queue default, which is always there.",
     )
-    storage: Annotated[Storage | None, Later("bodies up to 16Mi travel through the queue")] = Field(
-        default=None, description="Where large bodies go."
+    storage: Storage | None = Field(
+        default=None, description="Where large bodies go. Default: nowhere, and maxBodyBytes is at most 16Mi."
     )
     retry: Retry = Field(
         default_factory=Retry, description="When a failed delivery is tried again and when it is given up."
@@ -100,6 +102,7 @@ class Spec(Part):
     @override
     def faults(self) -> Iterator[Problem]:
         yield from (Problem(("queues", *path), text, remedy) for path, text, remedy in routing_faults(self.queues))
+        yield from storage_faults(self.storage, self.ingest, self.queues)
 
 
 class WebhookSource(Part):

@@ -23,9 +23,15 @@ def objects(source: WebhookSource, platform: Platform, versions: Versions = NO_V
 
 
 def secrets(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
-    """What the endpoint checks signatures by, and the verify token of handshakes."""
+    """What the endpoint checks signatures by, the verify token of handshakes, and what opens the storage."""
     token = source.spec.ingest.handshake.verify_token_secret_ref
-    return (*source.spec.ingest.verification.secret_refs, *([token] if token else ()))
+    return (*source.spec.ingest.verification.secret_refs, *([token] if token else ()), *storage_credentials(source))
+
+
+def storage_credentials(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
+    """What opens the object storage of large bodies, for endpoint and workers alike."""
+    given = source.spec.storage and source.spec.storage.credentials_secret_ref
+    return (given,) if given else ()
 
 
 def replicas(source: WebhookSource) -> int:
@@ -50,6 +56,7 @@ def process(source: WebhookSource, platform: Platform) -> Process:
         settings_key="ingest.json",
         settings_hash=fingerprint(dump(settings)),
         secrets=secrets(source),
+        spool_bytes=source.spec.storage.spool if source.spec.storage else None,
         ports=({"name": "http-ingest", "containerPort": PORT, "protocol": "TCP"},),
         replicas=None if ingest.autoscaling else replicas(source),
         grace_s=LINGER_S + round(settings.drain_s) + 5,

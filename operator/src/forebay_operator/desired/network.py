@@ -1,9 +1,12 @@
 """Whom the pods of a source may talk to: a NetworkPolicy for the endpoint, another for the workers.
 
-The endpoint faces strangers and needs the broker alone, and the provider where its keys have to be fetched; workers face the broker and a destination that a tenant names.
+The endpoint faces strangers and needs the broker, the storage of large bodies if there is one, and the provider where its keys
+have to be fetched; workers face a destination that a tenant names as well.
 Policies add up: whoever needs more, a handler its database's metadata server, gives it by a policy of his own. See
 docs/decisions/0008-network-policies-by-port.md.
 """
+
+from urllib.parse import urlsplit
 
 from forebay.source import WebhookSource
 from forebay_operator.desired.ingest import PORT
@@ -24,7 +27,7 @@ def objects(source: WebhookSource, platform: Platform) -> list[Object]:
         return []
     scrape = _from(platform.monitoring_namespaces, ADMIN_PORT)
     webhooks = _from(platform.ingress_namespaces, PORT)
-    outward = [_dns(), _broker(platform)]
+    outward = [_dns(), _broker(platform), *_storage(source)]
     keys = _publishers(platform) if fetches_keys(source.spec.ingest.verification) else []
     return [
         _policy(source, "ingest", [webhooks, scrape], [*outward, *keys]),
@@ -67,6 +70,16 @@ def _broker(platform: Platform) -> Object:
 def _publishers(platform: Platform) -> list[Object]:
     """Where providers publish their keys: wherever a destination may be, by TLS."""
     return [{**to, "ports": [{"protocol": "TCP", "port": 443}]} for to in _destination(platform)]
+
+
+def _storage(source: WebhookSource) -> list[Object]:
+    """By port, like the broker: where it is stands in a URL, whose name may lead anywhere."""
+    given = source.spec.storage
+    if given is None or given.provider == "File":
+        return []
+    parts = urlsplit(given.endpoint or "https://")
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    return [{"ports": [{"protocol": "TCP", "port": port}]}]
 
 
 def _destination(platform: Platform) -> list[Object]:

@@ -10,6 +10,7 @@ from forebay.settings import DEFAULT_ROOT
 from forebay.source import WebhookSource
 from forebay.source.cluster import PodTemplate, Resources
 from forebay.source.references import RESERVED_SECRET, SecretKeyRef
+from forebay.source.values import quantity
 from forebay_operator.desired.metadata import (
     SECRETS_HASH,
     SETTINGS_HASH,
@@ -28,6 +29,8 @@ Versions = Mapping[str, str]  # of Secrets: name → resourceVersion
 NO_VERSIONS: Versions = MappingProxyType({})
 
 ADMIN_PORT = 9090
+# What a body may be larger than the bound that it exceeds, for all connections.
+_SPOOL_MARGIN = 256 * 1024**2
 _READABLE = 0o444  # by whatever user the image runs as; the pod has no second container
 
 
@@ -43,6 +46,7 @@ class Process:
     settings_key: str  # in the source's ConfigMap
     settings_hash: str
     secrets: tuple[SecretKeyRef, ...]
+    spool_bytes: int | None = None  # of disk, for bodies that are coming in
     ports: tuple[dict[str, Any], ...]
     replicas: int | None  # None: an autoscaler says
     grace_s: int  # from the order to end to the kill
@@ -152,7 +156,14 @@ def _volumes(source: WebhookSource, process: Process) -> list[Object]:
     broker = _secret_volume("broker", broker_secret(source, process.component), ["uri"])
     secrets = _by_secret(process.secrets)
     numbered = (_secret_volume(f"secret-{i}", name, secrets[name]) for i, name in enumerate(secrets))
-    return [{"name": "settings", "configMap": settings}, broker, *numbered]
+    return [{"name": "settings", "configMap": settings}, broker, *numbered, *_spool(process)]
+
+
+def _spool(process: Process) -> list[Object]:
+    """Disk that goes with the pod. The process keeps below its own bound: a pod beyond the volume's is evicted."""
+    if process.spool_bytes is None:
+        return []
+    return [{"name": "spool", "emptyDir": {"sizeLimit": quantity(process.spool_bytes + _SPOOL_MARGIN)}}]
 
 
 def _secret_volume(volume: str, secret: str, keys: Iterable[str]) -> Object:
@@ -163,7 +174,10 @@ def _secret_volume(volume: str, secret: str, keys: Iterable[str]) -> Object:
 def _mounts(process: Process) -> list[Object]:
     folders = {"settings": "config", "broker": f"secrets/{RESERVED_SECRET}"}
     folders |= {f"secret-{i}": f"secrets/{name}" for i, name in enumerate(_by_secret(process.secrets))}
-    return [{"name": n, "mountPath": f"{DEFAULT_ROOT}/{folder}", "readOnly": True} for n, folder in folders.items()]
+    mounts: list[Object] = [
+        {"name": n, "mountPath": f"{DEFAULT_ROOT}/{folder}", "readOnly": True} for n, folder in folders.items()
+    ]
+    return mounts if process.spool_bytes is None else [*mounts, {"name": "spool", "mountPath": f"{DEFAULT_ROOT}/spool"}]
 
 
 def _by_secret(refs: Iterable[SecretKeyRef]) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from forebay.source.deduplication import Deduplication
 from forebay.source.ingest import Header, Ingest
 from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
+from forebay.source.storage import Storage
 from forebay.source.verification import Handshake, Hmac, Jwt, Verification
 from forebay.source.worker import Auth, CircuitBreaker, Destination, Handler, OAuth2, Worker, usual_burst
 from forebay.topology import DEFAULT_QUEUE, RateLimit
@@ -77,6 +78,7 @@ def ingest_settings(source: WebhookSource, platform: Platform) -> IngestSettings
             headers=_pairs(ingest.response.headers),
         ),
         limits=_limits(ingest),
+        storage=_storage(source.spec.storage),
         suspended=source.spec.suspend in ("Ingest", "All"),
     )
 
@@ -188,6 +190,24 @@ def _limits(ingest: Ingest) -> settings.IngestLimits:
     )
 
 
+def _storage(storage: Storage | None) -> settings.Storage | None:
+    if storage is None:
+        return None
+    return settings.Storage(
+        provider=storage.provider,
+        bucket=storage.bucket,
+        endpoint=storage.endpoint,
+        # Object storage that is not Amazon's has no regions, and is asked by this one.
+        region=storage.region or ("us-east-1" if storage.provider == "S3" else None),
+        account=storage.account,
+        credentials_file=secret_file(storage.credentials_secret_ref) if storage.credentials_secret_ref else None,
+        threshold_bytes=storage.threshold,
+        put_s=storage.put_timeout,
+        spool_bytes=storage.spool,
+        delete_delivered=storage.after_delivery == "Delete",
+    )
+
+
 # ---------------------------------------------------------------------------------------------------------- worker
 
 
@@ -207,6 +227,7 @@ def worker_settings(source: WebhookSource, queue: str, platform: Platform) -> Wo
         rate_limit=rate_limit(source),
         retry=_retry(source.spec.retry),
         circuit_breaker=_breaker(worker.circuit_breaker) if worker.circuit_breaker else None,
+        storage=_storage(source.spec.storage),
         drain_s=drain_s(source),
         suspended=source.spec.suspend in ("Workers", "All"),
     )

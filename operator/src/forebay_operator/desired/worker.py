@@ -8,6 +8,7 @@ from forebay.source import WebhookSource
 from forebay.source.cluster import PodTemplate, Resources
 from forebay.source.references import SecretKeyRef
 from forebay.source.worker import Auth, Tls, Worker
+from forebay_operator.desired.ingest import storage_credentials
 from forebay_operator.desired.metadata import Object, worker_name
 from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.pod import NO_VERSIONS, Process, Versions, deployment, service_account
@@ -23,8 +24,8 @@ def objects(source: WebhookSource, platform: Platform, versions: Versions = NO_V
 
 
 def secrets(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
-    """What deliveries log in with."""
-    return tuple(_secrets(source.spec.worker))
+    """What deliveries log in with, and what opens the storage of large bodies."""
+    return (*_secrets(source.spec.worker), *storage_credentials(source))
 
 
 def replicas(source: WebhookSource) -> int:
