@@ -106,7 +106,7 @@ async def test_killed_between_the_put_and_the_publish_it_leaves_an_orphan_and_no
         process.process.kill()
         await fails(sent)
         assert await process.queued() == []
-        assert len(s3_server.objects()) == 1  # which the sweep takes
+        assert len(s3_server.objects()) == 1  # for the bucket's lifecycle rule
 
 
 async def fails(sent: "asyncio.Future[int]") -> None:

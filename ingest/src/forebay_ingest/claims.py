@@ -152,7 +152,7 @@ class Claims:
             self._log.info("claim.stored", key=key, bytes=body.size, ms=round(seconds * 1000, 1))
 
     async def _forget(self, key: str) -> None:
-        """Delete an object that nothing refers to; one that stays is the sweep's."""
+        """Delete an object that nothing refers to; one that stays is for the bucket's lifecycle rule."""
         try:
             await self._storage.delete(key)
         except StorageError as error:

@@ -68,7 +68,7 @@ class Claims:
 
     async def _let_go(self, done: "_Acknowledged") -> None:
         if done.message.stale:
-            return  # the broker may hand it out again; the sweep finds what is left
+            return  # the broker may hand it out again; what is left is for the bucket's lifecycle rule
         try:
             async with asyncio.timeout(_DELETE_S):
                 await self._storage.delete(done.key)

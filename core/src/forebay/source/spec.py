@@ -102,7 +102,7 @@ class Spec(Part):
     @override
     def faults(self) -> Iterator[Problem]:
         yield from (Problem(("queues", *path), text, remedy) for path, text, remedy in routing_faults(self.queues))
-        yield from storage_faults(self.storage, self.ingest, self.queues)
+        yield from storage_faults(self.storage, self.ingest, self.queues, self.worker)
 
 
 class WebhookSource(Part):

@@ -13,6 +13,7 @@ from forebay.source.model import Part, Problem, cel
 from forebay.source.queues import Queue
 from forebay.source.references import SecretKeyRef
 from forebay.source.values import Bytes, Line, Shape, Span, quantity
+from forebay.source.worker import Worker
 
 StorageUrl = Annotated[
     str, Shape(r"https?://[A-Za-z0-9._:\[\]-]+(/[!-~]*)?", "a URL such as http://minio.storage.svc:9000", 256)
@@ -114,10 +115,19 @@ STORAGE_RULES = (
         f"the signature of this provider is over parts of the body: maxBodyBytes is at most {_MOST}",
     ),
     (f"({_SMALL}) || !({_ROUTES})", f"a queue matches by what stands in the body: maxBodyBytes is at most {_MOST}"),
+    *(
+        (
+            f"({_SMALL}) || !has(self.worker.{name}) || !has(self.worker.{name}.jsonPath)",
+            f"the key of worker.{name} stands in the body: maxBodyBytes is at most {_MOST}",
+        )
+        for name in ("ordering", "fairness")
+    ),
 )
 
 
-def storage_faults(storage: Storage | None, ingest: Ingest, queues: tuple[Queue, ...]) -> Iterator[Problem]:
+def storage_faults(
+    storage: Storage | None, ingest: Ingest, queues: tuple[Queue, ...], worker: Worker
+) -> Iterator[Problem]:
     """What is wrong with the storage and the rest of a source together; the paths begin at the spec."""
     body, path = ingest.max_body_bytes, ("ingest", "maxBodyBytes")
     if storage is not None and storage.threshold >= body:
@@ -134,6 +144,9 @@ def storage_faults(storage: Storage | None, ingest: Ingest, queues: tuple[Queue,
         yield Problem(path, message, f"lower it to {_MOST} or less")
     if _routes_by_body(ingest, queues):
         yield Problem(path, "a queue matches by what stands in the body", f"lower it to {_MOST} or less")
+    for name, key in (("ordering", worker.ordering), ("fairness", worker.fairness)):
+        if key is not None and key.json_path is not None:
+            yield Problem(path, f"the key of worker.{name} stands in the body", f"lower it to {_MOST} or less")
 
 
 def _verifies_whole(ingest: Ingest) -> bool:
