@@ -158,6 +158,12 @@ def test_what_nobody_logged_is_a_guess_by_where_the_workers_are(queue: Queue, pl
     assert (one.now.place, one.now.sure) == (place, False)
 
 
+def test_where_there_are_lanes_the_age_of_others_tells_nothing() -> None:
+    busy = {"default": Queue(waiting=9, in_flight=2, oldest_at=ACCEPTED + 5000)}
+    assert told(queues=busy, in_order=False).now.place == "not known"
+    assert told(in_order=False).now.place == "delivered"
+
+
 def test_an_id_that_nobody_knows_is_said_to_be_unknown() -> None:
     one = told(wanted="72d3162e-cc78-11e3-81ab-4c9367dc0958")
     assert (one.now.place, one.now.sure, one.moments) == ("not known", False, ())

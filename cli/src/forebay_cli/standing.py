@@ -1,10 +1,10 @@
 """How a source stands at a moment: what has come in, what lies where, which processes run, and what to do next. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from forebay.topology import ORPHANS, queue_of
+from forebay.topology import ORPHANS, Names, queue_of
 from forebay_cli.holding import Held, held
 from forebay_cli.local.admin import Metrics
 from forebay_cli.local.watch import delayed
@@ -57,12 +57,9 @@ class Standing:
 
 def standing(place: Target, metrics: Metrics, depths: Mapping[str, int]) -> Standing:
     """The standing of a source by its processes' metrics and its broker's queues."""
-    prefix = f"{place.names.exchange}."
     queued = Counter[str]()
-    for name, depth in depths.items():
-        other = name in (place.names.dead, place.names.seen) or name.startswith(place.names.permits_prefix)
-        if name.startswith(prefix) and not other:
-            queued[queue_of(name.removeprefix(prefix))] += depth
+    for name, depth in waiting(place.names, depths):
+        queued[queue_of(name)] += depth
     return Standing(
         source=place.source,
         broker=place.broker.shown,
@@ -72,6 +69,15 @@ def standing(place: Target, metrics: Metrics, depths: Mapping[str, int]) -> Stan
         orphans=depths.get(ORPHANS, 0),
         **_counted(place, metrics),  # type: ignore[arg-type]  # the fields by their names
     )
+
+
+def waiting(names: Names, depths: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """The depths of a source's queues and lanes, by their short names."""
+    prefix = f"{names.exchange}."
+    for name, depth in depths.items():
+        other = name in (names.dead, names.seen) or name.startswith(names.permits_prefix)
+        if name.startswith(prefix) and not other:
+            yield name.removeprefix(prefix), depth
 
 
 def _counted(place: Target, metrics: Metrics) -> dict[str, object]:

@@ -40,6 +40,7 @@ async def gather(cluster: Cluster, name: str, wanted: str) -> Facts:
         letters_seen=letters_seen,
         said=said(lines, wanted, now),
         holds=holds(lines, now),
+        in_order=not any((seen.source["spec"].get("worker") or {}).get(name) for name in ("ordering", "fairness")),
         queues=queues(seen.metrics or Metrics(), None, now),
         unseen=tuple(unseen),
         program=KUBECTL,

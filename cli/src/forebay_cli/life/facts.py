@@ -30,6 +30,7 @@ class Facts:
     said: tuple[Said, ...]
     holds: tuple[Hold, ...] = ()  # of all workers of the source
     queues: Mapping[str, Queue] = field(default_factory=dict)  # by short name
+    in_order: bool = True  # whether each queue is first in, first out: it has no lanes
     delayed: int | None = None  # in the delay tiers, of all sources
     orphans: int | None = None
     unseen: tuple[str, ...] = ()  # what could not be looked at, and why

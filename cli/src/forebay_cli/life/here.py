@@ -5,17 +5,19 @@ and changes the order (docs/decisions/0015).
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from forebay.errors import ForebayError
-from forebay.topology import ORPHANS
+from forebay.topology import ORPHANS, queue_of
 from forebay_cli.dead.letter import Letter
 from forebay_cli.dead.reader import reader
 from forebay_cli.life.facts import Facts, queues
 from forebay_cli.life.said import holds, said
 from forebay_cli.local import admin
 from forebay_cli.local.watch import delayed
+from forebay_cli.standing import waiting
 from forebay_cli.target import Target
 
 
@@ -30,7 +32,7 @@ async def gather(place: Target, wanted: str) -> Facts:
     if place.running is None:
         unseen.append("logs: only those of a source that forebay dev runs, or kubectl forebay finds, can be read")
     lines = tuple(_lines(Path(place.running.logs), wanted)) if place.running else ()
-    own = None if depths is None else _own(place, depths)
+    lanes = dict(waiting(place.names, depths or {}))
     return Facts(
         wanted=wanted,
         source=place.source,
@@ -39,7 +41,8 @@ async def gather(place: Target, wanted: str) -> Facts:
         letters_seen=seen,
         said=said(lines, wanted, now),
         holds=holds(lines, now),
-        queues=queues(metrics, own, now),
+        queues=queues(metrics, None if depths is None else _by_queue(lanes), now),
+        in_order=all(queue_of(name) == name for name in lanes),
         delayed=None if depths is None else delayed(depths),
         orphans=None if depths is None else depths.get(ORPHANS, 0),
         unseen=tuple(unseen),
@@ -69,14 +72,11 @@ async def _depths(place: Target, unseen: list[str]) -> Mapping[str, int] | None:
         return None
 
 
-def _own(place: Target, depths: Mapping[str, int]) -> dict[str, int]:
-    """The depths of the source's own queues, by short name."""
-    prefix = f"{place.names.exchange}."
-    return {
-        name.removeprefix(prefix): depth
-        for name, depth in depths.items()
-        if name.startswith(prefix) and name != place.names.dead
-    }
+def _by_queue(lanes: Mapping[str, int]) -> dict[str, int]:
+    summed = Counter[str]()
+    for name, depth in lanes.items():
+        summed[queue_of(name)] += depth
+    return dict(summed)
 
 
 def _lines(folder: Path, wanted: str) -> Iterator[str]:

@@ -117,6 +117,10 @@ def _unsaid(facts: Facts, accepted: int | None) -> Now:
     if not facts.queues or any(queue.waiting is None for queue in facts.queues.values()):
         text = "no process has logged it, and nobody could say what lies in the queues"
         return Now(place="not known", sure=False, text=text, next=status)
+    if busy and not facts.in_order:
+        waiting = sum(queue.waiting or 0 for queue in busy.values())
+        text = f"delivered at the first attempt, or still waiting for its turn: {waiting:,} wait, in lanes with an order of their own"
+        return Now(place="not known", sure=False, text=text, next=status)
     passed = {
         name for name, queue in busy.items() if queue.oldest_at is not None and accepted < queue.oldest_at - _CLOSE_MS
     }
