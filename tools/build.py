@@ -326,6 +326,7 @@ RECIPES: dict[str, Recipe] = {
     "knative-ingress": GoModule(package="knative.dev/eventing-rabbitmq/cmd/ingress", version="v0.34.0"),
     "helm-3": GoModule(package="helm.sh/helm/v3/cmd/helm", version="v3.22.0"),
     "helm-4": GoModule(package="helm.sh/helm/v4/cmd/helm", version="v4.3.1"),
+    "kubeconform": GoModule(package="github.com/yannh/kubeconform/cmd/kubeconform", version="v0.8.0"),
     "glua": GoModule(package="github.com/yuin/gopher-lua/cmd/glua", version="v1.1.1"),  # the Lua that Argo CD runs
     "kubernetes": Kubernetes(commands=("kube-apiserver", "kube-controller-manager", "kubectl"), version="v1.34.4"),
     # What runs pods, for tests/cluster: apart, because few need it.
