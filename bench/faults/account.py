@@ -80,6 +80,8 @@ def account(ledger: Ledger, returns: Sequence[Return] = ()) -> dict[str, Any]:
         "lost": len(lost),
         "false_2xx": len(false),
         "duplicates": sum(ledger.repeats.values()),
+        "copies": ledger.copies,
+        "copies_dropped": ledger.dropped,
         "dead_letter_duplicates": totals["dead again"],
         "first_2xx_after_broker_s": first_2xx(ledger, returns),
         "refused": sum(ledger.refused.values()),

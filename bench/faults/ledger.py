@@ -1,6 +1,7 @@
 """The ledger: every webhook that was sent, how it was answered, and where it came out. Keeps memory only: no I/O, no clock.
 
-Times are seconds of one monotonic clock, which the callers read. A webhook is a number; each is sent once.
+Times are seconds of one monotonic clock, which the callers read. A webhook is a number; each is sent once,
+unless copies are sent: then the first 2xx of any copy counts, and each copy that is taken in anew has an id of its own.
 """
 
 import enum
@@ -62,6 +63,8 @@ class Ledger:
         self.repeats: Counter[str] = (
             Counter()
         )  # deliveries and dead letters beyond the first, by the phase they came in
+        self.copies = 0  # sent, beyond the first of each webhook
+        self.dropped = 0  # of those, answered as duplicates
         self.latest_delivery = 0.0
         self.newest_ack = 0.0  # when the youngest webhook was sent that has got a 2xx
         self.taken = 0  # deliveries that the destination took
@@ -70,6 +73,7 @@ class Ledger:
         self._answer = bytearray()
         self._deliveries, self._dead = array("H"), array("H")
         self._event_ids: list[str] = []
+        self._copied: dict[int, float] = {}  # when each was sent first
         self._causes: dict[int, str] = {}  # of those that have one
 
     def __len__(self) -> int:
@@ -96,6 +100,24 @@ class Ledger:
         self._dead.append(0)
         self._event_ids.append("")
         return len(self._sent) - 1
+
+    def send_again(self, number: int, now: float) -> None:
+        """A copy of a webhook is being sent now."""
+        self.copies += 1
+        self._copied.setdefault(number, self._sent[number])
+        if not self.acked(number):
+            self._sent[number] = now
+
+    def acked(self, number: int) -> bool:
+        return self._answer[number] == Answer.ACKED
+
+    def ack_copy(self, number: int, now: float) -> None:
+        """A copy was answered 2xx as a duplicate: the webhook is safe, if that is true."""
+        self.dropped += 1
+        if not self.acked(number):
+            # It says that an earlier copy is safe, at a time when nothing new may be stored.
+            self._sent[number] = self._copied[number]
+        self._settle(number, now, Answer.ACKED)
 
     def ack(self, number: int, now: float, event_id: str) -> None:
         self._settle(number, now, Answer.ACKED)
@@ -156,6 +178,10 @@ class Ledger:
             )
 
     def _settle(self, number: int, now: float, answer: Answer) -> None:
+        if self._answer[number] == Answer.ACKED:
+            return  # what is said of a copy takes no 2xx back
+        if number in self._copied:
+            self.answers[Answer(self._answer[number])] -= 1
         self._answered[number] = now
         self._answer[number] = answer
         self.answers[answer] += 1
@@ -163,7 +189,7 @@ class Ledger:
     def _name(self, number: int, event_id: str) -> None:
         """A webhook is sent once, so it has one id, in its 2xx, in each delivery and as a dead letter."""
         known = self._event_ids[number]
-        if not event_id or (known and known != event_id):
+        if not event_id or (known and known != event_id and number not in self._copied):
             self.misnamed += 1
         self._event_ids[number] = known or event_id
 

@@ -18,6 +18,7 @@ class Options:
     minutes: float  # rounds are played until so much time has passed; 0: one round
     seed: int
     only: tuple[str, ...]  # names of acts; none: all
+    copies: bool  # the provider sends webhooks again, and the endpoints drop duplicates
     suite: str | None  # the Debian suite whose RabbitMQ is used; None: this machine's
     output: Path
 
@@ -40,6 +41,7 @@ def options(seed: int, arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--minutes", type=float, default=0.0, help="play rounds for so many minutes")
     parser.add_argument("--seed", type=int, default=seed, help="of an earlier run, to draw the same again")
     parser.add_argument("--only", action="append", default=[], choices=names, metavar="ACT", help="; ".join(names))
+    parser.add_argument("--copies", action="store_true", help="send webhooks again, and drop duplicates")
     parser.add_argument("--rabbitmq", metavar="SUITE", help="of a Debian suite (trixie, sid) instead of this machine's")
     parser.add_argument(
         "--output",
@@ -49,12 +51,13 @@ def options(seed: int, arguments: Sequence[str] | None = None) -> Options:
     given = parser.parse_args(arguments)
     minutes = max(given.minutes, LONG_MINUTES if given.long else 0.0)
     # A short run must not replace the account of a long one.
-    whole = minutes >= LONG_MINUTES and not given.only
+    whole = minutes >= LONG_MINUTES and not given.only and not given.copies
     usual = TREE / ("bench/results/faults.json" if whole else ".forebay/faults.json")
     return Options(
         minutes=minutes,
         seed=given.seed,
         only=tuple(given.only),
+        copies=given.copies,
         suite=given.rabbitmq,
         output=given.output or usual,
     )

@@ -34,7 +34,7 @@ async def perform(given: Options) -> dict[str, Any]:
     async with (
         asyncio.timeout(given.minutes * 60 + _ROUND_S + _AROUND_S),
         started(folder, root=root) as broker,
-        stand(broker, folder, Shape(), given.seed) as made,
+        stand(broker, folder, Shape(copies=given.copies), given.seed) as made,
         toxiproxy(proxy_binary, broker.amqp_port, folder / "toxiproxy.log") as proxy,
     ):
         results = await _account(given, made, proxy, began)

@@ -1,4 +1,7 @@
-"""A provider: a steady load of signed webhooks over keep-alive connections, each sent once, each answer noted.
+"""A provider: a steady load of signed webhooks over keep-alive connections, each answer noted.
+
+Each webhook is sent once; with `copies` every third request is one that was sent before, whatever became of it then: a 2xx of any
+copy is a 2xx of the webhook.
 
 Every fifth sender makes a connection of its own for each webhook, as providers with many machines seem to. Senders keep to
 their own clock: one that waits for an answer leaves out what it could not send meanwhile, so a hang of the endpoint makes the
@@ -8,6 +11,7 @@ load thinner, never a burst. Endpoints are chosen as a Service would: ready ones
 import asyncio
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -17,6 +21,8 @@ from bench.faults.ledger import Ledger
 
 TIMEOUT_S = 10.0  # GitHub's own
 _FRESH_EVERY = 5
+# With copies: one request in so many is a copy, of a webhook so many before it (a second or two, at the usual rate).
+_COPY_EVERY, _COPIES_BEHIND = 3, 400
 Address: TypeAlias = tuple[str, int]
 
 
@@ -36,6 +42,7 @@ class _Reply:
     event_id: str
     retry_after: bool
     close: bool
+    duplicate: bool
     body: bytes
 
 
@@ -54,6 +61,7 @@ class Load:
         rate: float,
         connections: int,
         connect_s: float = 1.0,
+        copies: bool = False,
     ) -> None:
         self._ledger = ledger
         self._endpoints = endpoints
@@ -63,6 +71,8 @@ class Load:
         self._connect_s = connect_s
         self._stop = asyncio.Event()
         self._turn = 0
+        self._requests = 0
+        self._copies: deque[int] | None = deque() if copies else None  # what is to be sent again
 
     async def run(self) -> None:
         """Send until `stop` is called; every webhook that was begun gets its answer or its timeout."""
@@ -110,7 +120,7 @@ class Load:
     async def _send(self, link: _Link) -> bool:
         """Send one webhook and note its answer. Returns whether the connection can go on."""
         ledger = self._ledger
-        number = ledger.send(_now())
+        number = self._next()
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 link.writer.write(webhooks.request(ledger.run, number, self._path))
@@ -126,8 +136,24 @@ class Load:
             return not reply.close
         return False
 
+    def _next(self) -> int:
+        """The number of the webhook to send now: a new one, or one of some time ago."""
+        self._requests += 1
+        if self._copies is None:
+            return self._ledger.send(_now())
+        if self._requests % _COPY_EVERY == 0 and len(self._copies) > _COPIES_BEHIND:
+            number = self._copies.popleft()
+            self._ledger.send_again(number, _now())
+        else:
+            number = self._ledger.send(_now())
+        if number % 2 or not self._ledger.acked(number):  # half of those that were taken in come a third time
+            self._copies.append(number)
+        return number
+
     def _note(self, number: int, reply: _Reply) -> None:
-        if 200 <= reply.status < 300:
+        if reply.duplicate:
+            self._ledger.ack_copy(number, _now())
+        elif 200 <= reply.status < 300:
             self._ledger.ack(number, _now(), reply.event_id)
         else:
             cause = _cause(reply.body)
@@ -144,6 +170,7 @@ async def _read(reader: asyncio.StreamReader) -> _Reply:
         event_id=headers.get("x-forebay-id", ""),
         retry_after="retry-after" in headers,
         close=headers.get("connection", "").lower() == "close",
+        duplicate="x-forebay-duplicate" in headers,
         body=body,
     )
 

@@ -37,13 +37,14 @@ metadata: {{name: ledger, namespace: faults}}
 spec:
   ingest:
     verification: {{provider: GitHub, secretRefs: [{{name: github, key: secret}}]}}
-  # Long enough for every outage here: what is dead-lettered is what the destination refuses for good.
+{more}  # Long enough for every outage here: what is dead-lettered is what the destination refuses for good.
   retry: {{schedule: [1s, 1s, 2s, 3s, 5s], maxAttempts: 100}}
   worker:
     concurrency: 20
     destination: {{url: "{url}", timeout: 4s}}
     circuitBreaker: {{minimum: 10, window: 5s, openFor: 1s, probes: 2}}
 """
+_DEDUPLICATION = "    deduplication: {key: auto, window: 1h}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class Shape:
     workers: int = 2
     rate: float = 400.0  # webhooks a second
     connections: int = 40
+    copies: bool = False  # the provider sends webhooks again, and the endpoints drop duplicates
     environ: Mapping[str, str] = field(default_factory=dict)  # of the processes
 
 
@@ -67,7 +69,9 @@ class Stand:
         self.seed = seed
         self.ledger = Ledger(secrets.token_hex(4))
         self.destination = Destination(self.ledger, free_port(), self.dice("destination"))
-        self.source = manifest.parse(_SOURCE.format(url=self.destination.url)).sources[0]
+        self.source = manifest.parse(
+            _SOURCE.format(url=self.destination.url, more=_DEDUPLICATION if shape.copies else "")
+        ).sources[0]
         self._deploys = 0
         self.run = self._make(broker)
         self.kills: Counter[str] = Counter()
@@ -217,7 +221,14 @@ async def stand(broker: PrivateBroker, folder: Path, shape: Shape, seed: int) ->
 async def loaded(stand: Stand) -> AsyncIterator[Load]:
     """The provider's load within the block; after it every webhook that was sent has its answer."""
     shape = stand.shape
-    load = Load(stand.ledger, stand.endpoints, path=stand.source.path, rate=shape.rate, connections=shape.connections)
+    load = Load(
+        stand.ledger,
+        stand.endpoints,
+        path=stand.source.path,
+        rate=shape.rate,
+        connections=shape.connections,
+        copies=shape.copies,
+    )
     task = asyncio.create_task(load.run())
     try:
         yield load

@@ -81,6 +81,12 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.verification.jwt.issuer": (TOKENS, "c"),
     "spec.ingest.verification.jwt.keysUrl": (TOKENS, "https://b.example.com/keys"),
     "spec.ingest.verification.jwt.claims": (TOKENS, [{"name": "sub", "value": "c"}]),
+    "spec.ingest.rateLimit.requests": ({}, 77),
+    "spec.ingest.rateLimit.per": ({"spec__ingest__rateLimit": {"requests": 5}}, "Minute"),
+    "spec.ingest.rateLimit.burst": ({"spec__ingest__rateLimit": {"requests": 5}}, 77),
+    "spec.ingest.rateLimit.perClient": ({"spec__ingest__rateLimit": {"requests": 5}}, {"requests": 7}),
+    "spec.ingest.trustedProxies": ({}, ["10.0.0.0/8"]),
+    "spec.ingest.allowedClients": ({}, ["10.0.0.0/8"]),
     "spec.ingest.deduplication.key": ({}, "bodyHash"),
     "spec.ingest.deduplication.header": (
         {"spec__ingest__deduplication": {"key": "header", "header": "X-Id"}},

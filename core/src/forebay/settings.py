@@ -120,6 +120,15 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Guarding:
+    """Whose requests an endpoint looks at, and how often."""
+
+    trusted_proxies: tuple[str, ...] = ()  # networks whose X-Forwarded-For is believed
+    allowed_clients: tuple[str, ...] = ()  # networks; none: all
+    client_limit: RateLimit | None = None  # of each client, in one process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deduplication:
     """Whether and how webhooks that came before are dropped."""
 
@@ -182,6 +191,8 @@ class IngestSettings:
     content_types: tuple[str, ...] = ()  # none: all
     lanes: Lanes | None = None
     handshake: Handshake = field(default_factory=Handshake)
+    guarding: Guarding | None = None  # None: nobody is told apart
+    rate_limit: RateLimit | None = None  # of webhooks that verify, in one process
     deduplication: Deduplication | None = None  # None: all are delivered
     public_url: str | None = None  # what the provider knows as the URL of `path`; for schemes that sign it
     broker_url_file: str = "secrets/broker/uri"

@@ -34,6 +34,8 @@ TOO_LARGE = Refusal("too-large", 413, "The body is larger than this source takes
 HEADERS_TOO_LARGE = Refusal("headers-too-large", 431, "The headers are larger than this source takes.", close=True)
 BAD_REQUEST = Refusal("bad-request", 400, "This is not a request that HTTP/1.1 allows.", close=True)
 SLOW = Refusal("slow", 408, "The request took too long to arrive.", close=True)
+CLIENT = Refusal("client", 403, "This source takes no webhooks from this address.", close=True)
+RATE_LIMITED = Refusal("rate-limited", 429, "This is faster than this source takes webhooks.", retry=True)
 SIGNATURE = Refusal("signature", 401, "The signature does not verify.")
 VERIFY_TOKEN = Refusal("verify-token", 403, "The verify token is not the one of this source.")
 CHALLENGE = Refusal("challenge", 400, "The challenge is not a short text of letters, digits and a few signs.")
@@ -56,7 +58,7 @@ BROKER_REFUSALS = {
 # Every refusal there is: each is counted from 0 on, so that the first of its kind is an increase.
 REFUSALS = (
     NOT_FOUND, METHOD, CONTENT_TYPE, TOO_LARGE, HEADERS_TOO_LARGE, BAD_REQUEST, SLOW, SIGNATURE,
-    VERIFY_TOKEN, CHALLENGE,
+    VERIFY_TOKEN, CHALLENGE, CLIENT, RATE_LIMITED,
     SUSPENDED, OVERLOADED, CONNECTIONS, KEYS, CONFIRMATION, UNHANDLED, STORAGE,
     *BROKER_REFUSALS.values(),
 )  # fmt: skip

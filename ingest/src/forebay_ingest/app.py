@@ -28,6 +28,7 @@ from forebay_ingest.claim_measures import ClaimMeasures
 from forebay_ingest.claims import Claims
 from forebay_ingest.connection import Connection
 from forebay_ingest.fetching import Fetcher
+from forebay_ingest.guard import Guard
 from forebay_ingest.handshakes import Door
 from forebay_ingest.measures import Measures
 from forebay_ingest.receive import Receiver
@@ -58,6 +59,7 @@ class Ingest:
     def __init__(self, runtime: Runtime, log: Log) -> None:
         self.settings = load(IngestSettings, runtime.root / SETTINGS_FILE)
         self.limits = self.settings.limits
+        self.guard = Guard(self.settings.guarding) if self.settings.guarding else None
         self.connections: set[Connection] = set()
         self.reading_bytes = 0
         self.draining = False

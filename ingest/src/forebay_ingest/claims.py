@@ -141,6 +141,8 @@ class Claims:
             verdict = intake.verdict(whole)
             if isinstance(verdict, Refused):
                 return receiver.signature_refused(verdict)
+            if receiver.too_fast():
+                return answers.RATE_LIMITED
             return receiver.take_in(request.head, whole, request.block, request.client, int(request.now * 1000))
 
     async def _put(self, key: str, body: Spooled) -> None:

@@ -19,6 +19,7 @@ from forebay.signatures.replies import Reply
 from forebay_ingest import answers
 from forebay_ingest.answers import Answers, Refusal
 from forebay_ingest.claims import Claims, Intake
+from forebay_ingest.guard import Guard
 from forebay_ingest.handshakes import Door
 from forebay_ingest.head import refusal_of, size_of
 from forebay_ingest.receive import Receiver, Verdict
@@ -30,6 +31,7 @@ class Listener(Protocol):
 
     limits: IngestLimits
     answers: Answers
+    guard: Guard | None  # None: nobody is told apart
     receiver: Receiver | Door | WaitingRoom
     claims: Claims | None  # takes larger bodies than these, if there is a storage:
     inline_bytes: int
@@ -71,7 +73,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_backlog", "_behind", "_block", "_body", "_choked", "_clean", "_client", "_collected",
         "_framed", "_half_closed", "_head", "_held", "_intake", "_keep_alive", "_length", "_listener", "_loop", "_parser",
-        "_paused", "_state", "_swallowed", "_transport", "deadline",
+        "_paused", "_peer", "_state", "_swallowed", "_transport", "deadline",
     )  # fmt: skip
 
     def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
@@ -79,7 +81,8 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._parser: HttpRequestParser | None = None
         self._transport: asyncio.Transport | None = None
-        self._client = b""
+        self._peer = b""  # who is connected
+        self._client = b""  # for whom: behind a proxy that is trusted, another one with each request
         self._state = _IDLE
         self._head: Any = None  # aiohttp's RawRequestMessage
         self._body: Any = EMPTY_PAYLOAD  # aiohttp's StreamReader
@@ -104,7 +107,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self._client = peer[0].encode() if peer else b"?"
+        self._peer = self._client = peer[0].encode() if peer else b"?"
         listener, limits = self._listener, self._listener.limits
         count = len(listener.connections)
         if count >= limits.connections + _TOLD:
@@ -241,6 +244,9 @@ class Connection(asyncio.Protocol):
             refusal = answers.HEADERS_TOO_LARGE
         else:
             refusal = self._listener.receiver.check(head, self._length)
+        if (guard := self._listener.guard) is not None:
+            self._client = guard.client_of(head, self._peer)
+            refusal = guard.check(self._client) or refusal
         if refusal is not None:
             self._refuse(refusal)
         elif body.is_eof():

@@ -28,6 +28,7 @@ from forebay_ingest.head import block_of, media_type, target_of
 from forebay_ingest.lanes import Spread, spread
 from forebay_ingest.measures import Measures
 from forebay_ingest.prepared import Prepared, Received
+from forebay_ingest.rates import Bucket
 from forebay_ingest.routing import KEPT, Router
 
 _TRACEPARENT = istr("traceparent")
@@ -79,6 +80,7 @@ class Receiver:
         self._log = log
         self._throttle = Throttle()
         self._duplicates = duplicates
+        self._pace = Bucket(settings.rate_limit) if settings.rate_limit else None
         self._tracing = tracing
         self._exchange = Names.of(settings.source).exchange
         self._ids = IdSource()
@@ -118,6 +120,9 @@ class Receiver:
         if type(verdict) is Refused:
             respond(self.signature_refused(verdict))
             return
+        if self._pace is not None and self.too_fast():
+            respond(answers.RATE_LIMITED)
+            return
         queue, received = self.take_in(head, body, block, client, int(now * 1000))
         if self._duplicates is None:
             self.publish(queue, received, len(body), respond)
@@ -126,6 +131,10 @@ class Receiver:
                 head.headers, received.target, body, respond,
                 lambda respond: self.publish(queue, received, len(body), respond),
             )  # fmt: skip
+
+    def too_fast(self) -> bool:
+        """Whether a webhook that verifies is one too many. Only these count: a stranger uses up nothing of the provider's."""
+        return self._pace is not None and not self._pace.admit(time.monotonic())
 
     async def turn(self, head: Any, body: bytes, respond: Respond) -> Respond | None:
         """Wait until a webhook may be published; whom to tell of it, None if it came before and is answered.

@@ -9,7 +9,8 @@ from typing_extensions import override
 from forebay.settings import ENDPOINT_HEADERS, WHOLE_BYTES, is_endpoints
 from forebay.source.cluster import SCALING_RULES, Expose, IngestAutoscaling, PodTemplate, Resources, scaling_faults
 from forebay.source.deduplication import DEDUPLICATION_RULES, Deduplication, deduplication_faults
-from forebay.source.model import Later, Part, Problem, cel
+from forebay.source.guarding import GUARD_RULES, EndpointRate, Network, network_faults
+from forebay.source.model import Part, Problem, cel
 from forebay.source.values import Bytes, HeaderName, HeaderValue, Shape, Span, Text
 from forebay.source.verification import (
     HANDSHAKE_RULES,
@@ -92,14 +93,6 @@ class Response(Part):
                 yield Problem(("headers", index, "name"), f"{header.name} is written by the endpoint itself", remedy)
 
 
-class RateLimit(Part):
-    """A rate that is not exceeded on average."""
-
-    requests: int = Field(ge=1, le=1_000_000, description="So many …")
-    per: Annotated[float, Span("1s", "1d")] = Field(default=1.0, description="… in this time.")
-    burst: int | None = Field(default=None, ge=1, le=1_000_000, description="So many at once. Default: requests.")
-
-
 class Limits(Part):
     """Bounds on what a stranger can make one endpoint process hold."""
 
@@ -142,7 +135,9 @@ class Limits(Part):
 class Ingest(Part):
     """The endpoint that takes the webhooks in."""
 
-    model_config = ConfigDict(json_schema_extra=cel(*SCALING_RULES, *HANDSHAKE_RULES, *URL_RULES, *DEDUPLICATION_RULES))
+    model_config = ConfigDict(
+        json_schema_extra=cel(*SCALING_RULES, *HANDSHAKE_RULES, *URL_RULES, *DEDUPLICATION_RULES, *GUARD_RULES)
+    )
 
     path: Path | None = Field(
         default=None,
@@ -170,8 +165,14 @@ class Ingest(Part):
         default=None, description="Drops webhooks that came before. Default: all are delivered."
     )
     response: Response = Field(default_factory=Response, description="What an accepted webhook is answered.")
-    rate_limit: Annotated[RateLimit | None, Later("limits.inFlight bounds what is taken at once")] = Field(
-        default=None, description="What exceeds this rate gets 429."
+    rate_limit: EndpointRate | None = Field(default=None, description="What exceeds this rate gets 429.")
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Networks of the proxies before the endpoint: their X-Forwarded-For says who the client is. Others' is ignored.",
+    )
+    allowed_clients: tuple[Network, ...] = Field(
+        default=(), max_length=256, description="Networks that may send; others get 403. Empty: all."
     )
     limits: Limits = Field(
         default_factory=Limits, description="Bounds on what a stranger can make one endpoint process hold."
@@ -189,6 +190,7 @@ class Ingest(Part):
         yield from scaling_faults(self.replicas, self.autoscaling, self.resources)
         yield from handshake_faults(self.handshake, self.verification)
         yield from url_faults(self.public_url, self.verification)
+        yield from network_faults(self.trusted_proxies, self.allowed_clients, self.rate_limit, self.expose)
         yield from deduplication_faults(self.deduplication, self.verification)
         for name, held in (("inFlightBytes", self.limits.in_flight_bytes), ("readingBytes", self.limits.reading_bytes)):
             if held < min(self.max_body_bytes, WHOLE_BYTES):

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from forebay.placeholders import misplaced
 from forebay.source.cluster import SCALING_RULES, PodTemplate, Resources, WorkerAutoscaling, scaling_faults
+from forebay.source.guarding import PERIODS
 from forebay.source.ingest import Header
 from forebay.source.model import Later, Part, Problem, cel
 from forebay.source.references import CertificateRef, SecretKeyRef, one_of
@@ -246,7 +247,6 @@ class Ordering(Key):
     )
 
 
-PERIODS = {"Second": 1.0, "Minute": 60.0, "Hour": 3600.0}  # in seconds
 # Attempts a second. What a destination bears beyond that is no limit that a shared count could hold.
 FASTEST = 1000
 

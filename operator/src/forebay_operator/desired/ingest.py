@@ -7,10 +7,9 @@ from forebay.source.references import SecretKeyRef
 from forebay_operator.desired.metadata import Object, ingest_name, metadata, selector
 from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.pod import NO_VERSIONS, Process, Versions, deployment, service_account
-from forebay_operator.desired.settings import fingerprint, ingest_settings
+from forebay_operator.desired.settings import INGESTS, fingerprint, ingest_settings
 
 PORT = 8080
-REPLICAS = 2
 RESOURCES = Resources(requests={"cpu": "100m", "memory": "64Mi"}, limits={"memory": "512Mi"})
 
 # A pod that is told to end keeps serving for so long, because proxies learn late that it is gone.
@@ -37,7 +36,7 @@ def storage_credentials(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
 def replicas(source: WebhookSource) -> int:
     """How many pods there are, if no autoscaler says."""
     given = source.spec.ingest.replicas
-    return REPLICAS if given is None else given
+    return INGESTS if given is None else given
 
 
 def most(source: WebhookSource) -> int:

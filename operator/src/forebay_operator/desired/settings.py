@@ -22,6 +22,7 @@ from forebay_operator.desired.platform import Platform
 
 # What a worker does around its longest delivery before it ends: give back what waits, settle, close.
 DRAIN_MARGIN_S = 10.0
+INGESTS = 2  # endpoint processes, unless the manifest says
 
 
 def objects(source: WebhookSource, platform: Platform) -> list[Object]:
@@ -69,6 +70,8 @@ def ingest_settings(source: WebhookSource, platform: Platform) -> IngestSettings
         content_types=ingest.content_types,
         lanes=_lanes(source.spec.worker),
         handshake=_handshake(ingest.handshake),
+        guarding=_guarding(ingest),
+        rate_limit=_shared_limit(ingest),
         deduplication=_deduplication(ingest.deduplication) if ingest.deduplication else None,
         public_url=ingest.public_url,
         answer=settings.Answer(
@@ -91,6 +94,28 @@ def _handshake(handshake: Handshake) -> settings.Handshake:
         confirms=handshake.confirm,
         delivers_secret=handshake.deliver_secret,
     )
+
+
+def endpoints(ingest: Ingest) -> int:
+    """How many endpoint processes there are at least, but for a source that has none."""
+    if ingest.autoscaling is not None:
+        return ingest.autoscaling.min_replicas
+    return INGESTS if ingest.replicas is None else max(1, ingest.replicas)
+
+
+def _shared_limit(ingest: Ingest) -> RateLimit | None:
+    """One process's part of the source's rate: the gateway spreads requests evenly over all."""
+    return ingest.rate_limit.bucket(endpoints(ingest)) if ingest.rate_limit else None
+
+
+def _guarding(ingest: Ingest) -> settings.Guarding | None:
+    limit = ingest.rate_limit.per_client if ingest.rate_limit else None
+    guarding = settings.Guarding(
+        trusted_proxies=ingest.trusted_proxies,
+        allowed_clients=ingest.allowed_clients,
+        client_limit=limit.bucket() if limit else None,
+    )
+    return None if guarding == settings.Guarding() else guarding
 
 
 def _deduplication(wanted: Deduplication) -> settings.Deduplication:
