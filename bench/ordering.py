@@ -13,6 +13,7 @@ import contextlib
 import json
 import signal
 import sys
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -96,18 +97,20 @@ def late(numbers: list[int]) -> int:
 
 
 @asynccontextmanager
-async def destination(seen: Seen, shape: Shape, dice: Random) -> AsyncIterator[int]:
-    """A server that writes down what it sees; its port."""
+async def destination(seen: Seen, shape: Shape, dice: Random, times: list[float] | None = None) -> AsyncIterator[int]:
+    """A server that writes down what it sees, and when it was done; its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 webhook = json.loads(await read_request(reader))
                 seen.arrived[webhook["shop"]].append(webhook["n"])
-                await asyncio.sleep(dice.expovariate(1 / shape.slow))
+                await asyncio.sleep(dice.expovariate(1 / shape.slow) if times is None else shape.slow)
                 refused = dice.random() < shape.refused
                 if not refused:
                     seen.delivered[webhook["shop"]].add(webhook["n"])
+                    if times is not None:
+                        times.append(time.monotonic())
                 status = b"503 Busy" if refused else b"200 OK"
                 writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
         writer.close()
@@ -200,10 +203,46 @@ def _length(head: bytes) -> int:
     return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
 
 
+async def drained(broker: PrivateBroker, lanes: int | None, keys: int, webhooks: int) -> float:
+    """Deliveries a second of one worker with 16 slots, to a destination that takes 10 ms for each; None lanes: without order."""
+    shape, seen, times = Shape(refused=0.0), Seen(), list[float]()
+    async with destination(seen, shape, Random(1), times) as port:
+        text = _SOURCE.format(lanes=lanes or 1, concurrency=shape.concurrency, port=port)
+        text = text if lanes else "".join(line for line in text.splitlines(keepends=True) if "ordering" not in line)
+        source = manifest.parse(text.replace("name: ordered", f"name: lanes-{lanes or 0}-{keys}")).sources[0]
+        async with LocalRun(source, {}, broker=broker, workers=0) as run:
+            address = split_address(run.ingests[0].launch.env["FOREBAY_LISTEN"])
+            await asyncio.gather(*(fill(address, source.path, one, keys, webhooks // 20) for one in range(20)))
+            await run.scale("worker", 1)
+            async with asyncio.timeout(180):
+                while len(times) < webhooks:  # the destination tells no event
+                    await asyncio.sleep(0.05)
+    tenth = webhooks // 10  # at both ends it is not under full load
+    return (webhooks - 2 * tenth) / (times[-tenth] - times[tenth])
+
+
+async def fill(address: tuple[str, int], path: str, sender: int, keys: int, count: int) -> None:
+    """Send webhooks of all keys in turn."""
+    reader, writer = await asyncio.open_connection(*address)
+    with contextlib.closing(writer):
+        for number in range(count):
+            shop = f"shop-{(sender * count + number) % keys}"
+            body = json.dumps({"shop": shop, "n": sender * count + number}).encode()
+            head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Shop: {shop}\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            await reader.readexactly(_length(await reader.readuntil(b"\r\n\r\n")))
+
+
+async def rates(broker: PrivateBroker, webhooks: int) -> dict[str, float]:
+    """What order costs: deliveries a second by lanes and keys."""
+    cases = {"unordered": (None, 200), "1_lane": (1, 200), "8_lanes": (8, 200), "8_lanes_5_keys": (8, 5)}
+    return {name: round(await drained(broker, lanes, keys, webhooks)) for name, (lanes, keys) in cases.items()}
+
+
 async def main(options: verdict.Options) -> int:
     shape = Shape(kills=12, restarts=1) if options.quick else Shape()
     async with private_broker(None) as broker:
-        told = await play(broker, shape, seed=7)
+        told = {**await play(broker, shape, seed=7), "per_second": await rates(broker, 2000)}
     return verdict.enter("ordering", told, BARS, options.output / "worker.json")
 
 
