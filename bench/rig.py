@@ -103,6 +103,19 @@ class Service:
         """Resident memory, and the share of it that is its own where several map the same page."""
         return {"rss": _status_kib(self.pid, "status", "VmRSS"), "pss": _status_kib(self.pid, "smaps_rollup", "Pss")}
 
+    def kill(self) -> float:
+        """SIGKILL. The moment."""
+        os.kill(self.pid, signal.SIGKILL)
+        return time.monotonic()
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is a zombie: who started it asks for its status later."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
     def pause(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
 
@@ -213,9 +226,11 @@ async def forebay_ingest(broker: Broker, place: Path, source: str) -> AsyncItera
 
 
 @asynccontextmanager
-async def forebay_worker(place: Path, broker: Broker, settings: WorkerSettings) -> AsyncIterator[Service]:
+async def forebay_worker(
+    place: Path, broker: Broker, settings: WorkerSettings, name: str = "forebay-worker"
+) -> AsyncIterator[Service]:
     """Forebay's worker, as the operator would start it."""
-    root = _write_root(place / "forebay-worker", "worker", dump(settings), broker.uri)
+    root = _write_root(place / name, "worker", dump(settings), broker.uri)
     async with _forebay_part("forebay-worker", root, place) as service:
         yield service
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import breaker, chart, rig, verdict
+from bench import breaker, chart, rate, rig, verdict
 from bench.verdict import Bar, median, ratio
 from forebay.settings import Destination, WorkerSettings
 from forebay.topology import Names
@@ -29,6 +29,8 @@ BARS = (
     Bar(figure="drain rate ÷ Go's", key="ratios.rate_vs_go", sign="≥", bar=0.7, aim=1.0),
     Bar(figure="drain rate per CPU ÷ Go's", key="ratios.cpu_vs_go", sign="≥", bar=0.7, aim=1.0),
     Bar(figure="attempts spent while the breaker is open", key="breaker.attempts_spent_while_open", sign="≤", bar=0),
+    Bar(figure="rate limit, worst window", key="rate_limit.worst_window_ratio", sign="≤", bar=1.05),
+    Bar(figure="rate limit, lowest window", key="rate_limit.lowest_window_ratio", sign="≥", bar=0.9, aim=0.95),
     Bar(figure="memory of an idle process", key="memory_mib.worker", sign="≤", bar=70, aim=50, unit=" MiB"),
 )
 
@@ -66,10 +68,11 @@ async def main(length: Length, options: verdict.Options) -> int:
             bench = Bench(broker=broker, filler=filler, sink=sink, place=place, webhooks=length.webhooks)
             guarded = await breaker.measure(broker, place, SOURCE, CONCURRENCY, bench.fill)
             runs = [await bench.run(name) for turn in range(length.rounds) for name in rotated(list(STARTS), turn)]
+            results["rate_limit"] = await rate.measured(broker, filler, place, SOURCE)  # last: it restarts the broker
     results |= {
         "concurrency": CONCURRENCY,
         "webhooks": length.webhooks,
-        "definitions": DEFINITIONS | breaker.DEFINITIONS,
+        "definitions": DEFINITIONS | breaker.DEFINITIONS | rate.DEFINITIONS,
         "breaker": guarded,
         "runs": runs,
         **summary(runs),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.bucket import Bucket
-from forebay_worker.permit import Admission, ahead
+from forebay_worker.permit import Admission, Over, ahead
 from tests.settling.test_consuming import QUEUE, Case
 
 
@@ -37,7 +37,7 @@ class Tap:
         self.told.append("resume")
 
     def admission(self, **changes: float) -> Admission:
-        return Admission(self, lambda: self, self.waited.append, **changes)
+        return Admission(None, self, lambda: self, self.waited.append, **changes)
 
 
 def paced(tap: Tap, **changes: float) -> tuple[Case, Admission]:
@@ -100,6 +100,38 @@ async def test_a_permit_that_comes_in_a_hold_is_spent_and_the_attempt_is_not() -
     case.worker.limit(0)
     await case.end("2")
     assert (case.worker.in_flight, case.worker.in_hand, len(case.broker.handed_back)) == (0, 1, 0)
+
+
+class Slots:
+    """Slots that a test hands out."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+    async def take(self) -> Over | None:
+        while not self.free:
+            await asyncio.sleep(0)
+        self.free -= 1
+        return self.give_back
+
+    def give_back(self) -> None:
+        self.free += 1
+
+
+async def test_a_slot_goes_back_when_the_attempt_is_over_or_finds_no_permit() -> None:
+    tap, slots = Tap(), Slots(1)
+    case = Case(concurrency=2, admit=Admission(slots, tap, lambda: tap, tap.waited.append, patience=0.2))
+    await case.take("1", "2")
+    assert (len(tap.waiters), slots.free) == (1, 0)  # the other one has no slot
+    tap.give()
+    await case.turn()
+    assert set(case.under_way) == {"1"}
+    await case.end("1")
+    assert (len(tap.waiters), slots.free) == (1, 0)
+    while case.worker.in_flight:
+        await asyncio.sleep(0.01)
+    assert set(case.under_way) == set()
+    await case.worker.drain(0.1)
 
 
 @pytest.mark.parametrize(

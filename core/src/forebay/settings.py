@@ -318,6 +318,7 @@ class WorkerSettings:
     handler: Handler | None = None
     concurrency: int = 10
     rate_limit: RateLimit | None = None  # of all workers of the source together
+    max_in_flight: int | None = None  # of all workers of the source together
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     storage: Storage | None = None
     circuit_breaker: CircuitBreaker | None = None

@@ -10,8 +10,8 @@ twice changes nothing. Mutable settings are policies, everything that must hold 
     exchange forebay.delay ──("30.QUEUE NAME")──> forebay.delay.30 ──(expired)──> exchange forebay.return ──> the queue
                                                                      nobody bound ──> forebay.orphans
 
-A source with a rate limit has two more, which hold no webhooks: forebay.NS.NAME.permits.wanted and ….permits.rate-BURST
-(see forebay.amqp.permits).
+What paces a source's deliveries has further queues, which hold no webhooks: forebay.NS.NAME.permits.wanted and
+….permits.rate-BURST for a rate limit (forebay.amqp.permits), ….permits.slots-COUNT for maxInFlight (forebay.amqp.slots).
 """
 
 import re
@@ -131,6 +131,10 @@ class Names:
         """The queue of permits. Its length is its burst and can not be changed, so another burst is another queue."""
         return f"{self.permits_prefix}rate-{limit.burst}"
 
+    def slots(self, count: int) -> str:
+        """The queue with so many slots, one for each delivery that may be under way."""
+        return f"{self.permits_prefix}slots-{count}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
@@ -152,6 +156,7 @@ class SourceTopology:
     retention: Retention = field(default_factory=Retention)
     rate_limit: RateLimit | None = None
     seen_s: int | None = None  # for how long webhooks are remembered to drop duplicates; None: they are not
+    max_in_flight: int | None = None
 
 
 def lane(queue: str, name: str) -> str:
@@ -246,7 +251,21 @@ def pacing_left(source: SourceTopology, queues: Iterable[str]) -> list[str]:
     """Of these queues, those that paced the source's deliveries by earlier wishes. They hold no webhooks."""
     names, limit = source.names, source.rate_limit
     wanted = {names.permits_wanted, names.permits(limit)} if limit else set()
+    if source.max_in_flight:
+        wanted.add(names.slots(source.max_in_flight))
     return sorted(name for name in queues if name.startswith(names.permits_prefix) and name not in wanted)
+
+
+def slots_objects(vhost: str, source: SourceTopology) -> tuple[BrokerObject, BrokerObject] | None:
+    """The queue of a source's slots, if it has any, and the binding that says that it has been filled.
+
+    A classic queue: its messages go back and forth for good, and are never fewer or more. The log of a quorum queue would
+    grow with each time, and its dead-lettering may lose or double one in a crash.
+    """
+    if source.max_in_flight is None:
+        return None
+    queue = source.names.slots(source.max_in_flight)
+    return _queue(vhost, queue, {"x-queue-type": "classic"}), _binding(vhost, source.names.exchange, queue, queue)
 
 
 def unused_queue(vhost: str, queue: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
 from forebay.errors import ForebayError, SpecError, Unavailable
+from forebay.filling import fill
 from forebay.management import Inequivalent, Management
 from forebay.topology import BrokerObject
 
@@ -276,6 +277,11 @@ class Broker:
             if item.kind == "queue":
                 self.born[item.name] = now
                 self.depths.setdefault(item.name, Depth(0, 0))
+
+    async def fill(self, queue: BrokerObject, count: int) -> None:
+        """Have exactly so many slots in a queue that nobody uses yet."""
+        self.writes += count
+        await fill(self._management, self.vhost, queue, count)
 
     async def get(self, path: str) -> Any:
         """What is at this path of the management API now."""

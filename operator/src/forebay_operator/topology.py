@@ -23,6 +23,7 @@ from forebay.topology import (
     own_policies,
     pacing_left,
     shared_objects,
+    slots_objects,
     source_objects,
     unused_queue,
     worker_user,
@@ -85,6 +86,7 @@ async def _settle(
     wanted = objects(source, broker)
     again_s = await migrations.go_on(key, source_topology(source), broker)
     await broker.declare(item for item in wanted if not migrations.concerns(key, item))
+    await _fill_slots(source, broker)
     young_s = SETTLE_S - broker.age_s(item.name for item in wanted if item.kind == "queue")
     absent = [component for component in COMPONENTS if not _logged_in(context, key, source, broker, component)]
     if absent and young_s > 0:
@@ -92,6 +94,16 @@ async def _settle(
     for component in absent:
         await _log_in(context, key, source, broker, component)
     return Standing(again_s=again_s)
+
+
+async def _fill_slots(source: WebhookSource, broker: Broker) -> None:
+    wanted, count = slots_objects(broker.vhost, source_topology(source)), source.spec.worker.max_in_flight
+    if wanted is None or count is None or not broker.holdings.lacks(wanted):
+        return
+    queue, filled = wanted
+    await broker.declare([queue])
+    await broker.fill(queue, count)
+    await broker.declare([filled])
 
 
 def objects(source: WebhookSource, broker: Broker) -> list[BrokerObject]:

@@ -12,14 +12,13 @@ from prometheus_client import CollectorRegistry
 from forebay.amqp.consumer import Consumer, Lane
 from forebay.amqp.depths import Depths
 from forebay.amqp.link import Link
-from forebay.amqp.permits import Permits
 from forebay.amqp.publisher import Publisher
 from forebay.envelope import Envelope
 from forebay.errors import SpecError
 from forebay.settings import CircuitBreaker, Runtime, WorkerSettings, load
 from forebay.storage import Storage
 from forebay.telemetry import Log
-from forebay.topology import MAX_LANES, Names, RateLimit, ordered_lanes
+from forebay.topology import MAX_LANES, Names, ordered_lanes
 from forebay.tracing import from_environment
 from forebay_worker import handler, hold, retry
 from forebay_worker.authorized import AuthorizedDelivery
@@ -33,7 +32,7 @@ from forebay_worker.live import follow
 from forebay_worker.measures import Measures
 from forebay_worker.ordered import WINDOW, OrderedSettler, OrderedSlots, Sequence
 from forebay_worker.outcome import Outcome
-from forebay_worker.permit import Admission, ahead
+from forebay_worker.pacing import pacing
 from forebay_worker.rotation import Rotation
 from forebay_worker.settle import Message, Settler
 from forebay_worker.traced import traced
@@ -81,26 +80,25 @@ class Worker:
         settler = Settler(publisher=self._publisher, names=names, queue=settings.queue, unsettled=witness.unsettled)
         tracing = from_environment("forebay-worker")
         deliver = traced(self._delivery, tracing, names.queue(settings.queue)) if tracing else self._delivery
-        self._permits = self._admission = None
-        if settings.rate_limit is not None:
-            self._permits = self._permits_of(settings.rate_limit, names)
-            self._admission = Admission(self._permits, lambda: self._gate, self._measures.permit_wait())
+        self._pacing = pacing(settings, self._broker_url, lambda: self._gate, self._measures, log)
         self._claims = self._large(storage) if storage else None
         claimed = self._claims.deliver if self._claims else homeless
         self._sequence = Sequence(self._hand_on) if settings.ordered else None
         self._consumption = consumption = Consumption(
             deliver,
             OrderedSettler(settler=settler, sequence=self._sequence, hold=settings.hold) if self._sequence else settler,
-            policy, witness, concurrency=settings.concurrency, admit=self._admission,
+            policy, witness, concurrency=settings.concurrency,
+            admit=self._pacing.admission if self._pacing else None,
             waiting=Rotation() if settings.lanes else None,
             deliver_claimed=traced(claimed, tracing, names.queue(settings.queue)) if tracing else claimed,
             acknowledged=self._claims.acknowledged if self._claims else None,
         )  # fmt: skip
+        handed_out = self._pacing.prefetch if self._pacing else prefetch(settings.concurrency)
         self._consumer = Consumer(
             self._broker_url,
             name=f"forebay-worker {settings.source}",
             queue=names.queue(settings.queue),
-            prefetch=handed_out(settings),
+            prefetch=handed_out,
             on_message=(self._sequence or consumption).on_message,
             log=log,
             lanes=lanes(settings),
@@ -110,7 +108,7 @@ class Worker:
                 slots=OrderedSlots(consumption) if self._sequence else consumption,
                 tap=self._consumer,
                 concurrency=settings.concurrency,
-                prefetch=handed_out(settings),
+                prefetch=handed_out,
             ),
             policy,
             log,
@@ -131,7 +129,7 @@ class Worker:
     @property
     def _links(self) -> tuple[Link, ...]:
         own = (self._consumer.link, self._publisher.link)
-        return own if self._permits is None else (*own, self._permits.link)
+        return own if self._pacing is None else (*own, *self._pacing.links)
 
     def unhealthy(self) -> str | None:
         """A lost broker is no reason for a restart; one that answers and yet does not register the consumer is."""
@@ -159,8 +157,8 @@ class Worker:
             group.create_task(self._consumer.run())
             group.create_task(self._depths.run())
             group.create_task(follow(self._runtime.root / SETTINGS_FILE, self.settings.suspended, self._gate.suspend))
-            if self._permits is not None:
-                group.create_task(self._permits.run())
+            if self._pacing is not None:
+                self._pacing.run_in(group)
             if self._claims is not None:
                 group.create_task(self._claims.run())
 
@@ -169,27 +167,12 @@ class Worker:
         until = time.monotonic() + self.settings.drain_s
         self._gate.close()
         await self._consumer.stop_consuming()
-        await self._stop_waiting()
+        if self._pacing is not None:
+            await self._pacing.close()
         in_flight = self._consumption.in_flight
         cancelled = await self._consumption.drain(max(0.0, until - time.monotonic()))
         await self._delivery.close()
         self._log.info("drained", finished=in_flight - cancelled, given_back=cancelled)
-
-    async def _stop_waiting(self) -> None:
-        """What waits for a permit is given back."""
-        if self._permits is not None and self._admission is not None:
-            self._permits.close()
-            await self._admission.close()
-
-    def _permits_of(self, limit: RateLimit, names: Names) -> Permits:
-        name = f"forebay-worker {self.settings.source} permits"
-        permits = Permits(
-            self._broker_url, name=name, names=names, limit=limit, most=self.settings.concurrency, log=self._log
-        )
-        self._measures.gauge(
-            "forebay_permit_waiting", "Messages in hand that wait for the rate limit.", lambda: permits.waiting
-        )
-        return permits
 
     def _hand_on(self, message: Message) -> None:
         self._consumption.on_message(message)
@@ -237,12 +220,6 @@ class Worker:
             gauge(
                 "forebay_keys_held", "Those of them whose webhook was given up and holds them.", lambda: sequence.held
             )
-
-
-def handed_out(settings: WorkerSettings) -> int:
-    """How many messages the broker hands out at a time, when nothing holds."""
-    limit = settings.rate_limit
-    return ahead(settings.concurrency, limit.rate) if limit else prefetch(settings.concurrency)
 
 
 def prefetch(concurrency: int) -> int:

@@ -21,8 +21,8 @@ from forebay_worker.settle import Message
 PAUSE_AFTER_FAULT = 1.0
 
 Deliver = Callable[[Envelope], Awaitable[Outcome]]
-# Waits until an attempt may begin. False: the message is to be given back.
-Admit = Callable[[], Awaitable[bool]]
+# Waits until an attempt may begin; what it returns hears that the attempt is over. None: the message is to be given back.
+Admit = Callable[[], Awaitable[Callable[[], None] | None]]
 # Hears of each attempt as soon as it has ended: how, what follows, and how many seconds it took.
 Ended = Callable[[Outcome, Decision, float], None]
 
@@ -168,12 +168,17 @@ class Consumption:
 
     async def _admitted(self, number: int, message: Message) -> None:
         assert self._admit is not None
-        if not await self._admit():
+        over = await self._admit()
+        if over is None:
             message.give_back()
-        elif len(self._free) < self._shut and not self._stopping:
-            self._waiting.append(message)  # less may be handled by now: the permit is spent, the attempt is not
-        else:
-            await self._guarded(number, message)
+            return
+        try:
+            if len(self._free) < self._shut and not self._stopping:
+                self._waiting.append(message)  # less may be handled by now: the permit is spent, the attempt is not
+            else:
+                await self._guarded(number, message)
+        finally:
+            over()
 
     async def _guarded(self, number: int, message: Message) -> None:
         try:

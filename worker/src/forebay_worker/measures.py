@@ -38,8 +38,10 @@ class Measures:
         )
 
     def permit_wait(self) -> Callable[[float], None]:
-        """Of workers whose source has a rate limit."""
-        return self._histogram("forebay_permit_wait_seconds", "How long a message waited for the rate limit.").observe
+        """Of workers whose deliveries are paced."""
+        return self._histogram(
+            "forebay_permit_wait_seconds", "How long a message waited for the rate limit and for maxInFlight."
+        ).observe
 
     def token_requests(self) -> Callable[[str], None]:
         """Of workers that fetch access tokens for their destination."""

@@ -1,7 +1,7 @@
-"""When an attempt may begin: not before the source's rate limit has a permit for it.
+"""When an attempt may begin: not before it has a slot of `maxInFlight`, and a permit of the rate limit.
 
 A message waits in the worker's hands, and RabbitMQ's patience with that is half an hour. So the worker takes few messages
-ahead at a slow rate; and when none gets a permit for long, it gives them back and takes none until it has a permit in hand.
+ahead at a slow rate; and when none may begin for long, it gives them back and takes none until it has a permit in hand.
 """
 
 import asyncio
@@ -13,15 +13,24 @@ from typing import Protocol
 PATIENCE = 540.0
 # Seconds of permits that wait in a worker's hands at most, as messages taken ahead.
 _AHEAD = 60.0
-# Seconds for which a permit is kept that was waited for without a message; if there is a message it comes at once.
+# Seconds for which is kept what was waited for without a message; if there is a message it comes at once.
 _KEPT = 5.0
+
+Over = Callable[[], None]
 
 
 class Permits(Protocol):
-    """Where permits come from."""
+    """Where permits come from. Each is for one attempt."""
 
     async def take(self) -> bool:
         """Wait for a permit. False: there will be none."""
+
+
+class Slots(Protocol):
+    """Where slots come from. Each goes back when the attempt is over."""
+
+    async def take(self) -> Over | None:
+        """Wait for a slot. None: there will be none."""
 
 
 class Intake(Protocol):
@@ -37,62 +46,89 @@ def ahead(concurrency: int, rate: float) -> int:
 
 
 class Admission:
-    """Lets attempts begin, one for each permit."""
+    """Lets attempts begin, one for each slot and permit."""
 
     def __init__(
         self,
-        permits: Permits,
+        slots: Slots | None,
+        permits: Permits | None,
         intake: Callable[[], Intake],
         waited: Callable[[float], None],
         *,
         patience: float = PATIENCE,
     ) -> None:
         """`waited` hears how many seconds each message has waited."""
+        self._slots = slots
         self._permits = permits
         self._intake = intake
         self._waited = waited
         self._patience = patience
         self._stopped: asyncio.Task[None] | None = None  # no messages are taken once it has ended
         self._resting: asyncio.Task[None] | None = None
-        self._kept_until = 0.0  # a permit is in hand until then
+        self._kept: Over | None = None  # what is in hand without a message
 
     @property
     def resting(self) -> bool:
-        """Whether no messages are taken, because there is no permit for long."""
+        """Whether no messages are taken, because none may begin for long."""
         return self._resting is not None
 
-    async def __call__(self) -> bool:
-        """Wait until an attempt may begin. False: the message is to be given back."""
+    async def __call__(self) -> Over | None:
+        """Wait until an attempt may begin; call what it returns when it is over. None: the message is to be given back."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            return kept
         began = time.monotonic()
-        if began < self._kept_until:
-            self._kept_until = 0.0
-            return True
         try:
             async with asyncio.timeout(self._patience):
-                return await self._permits.take()
+                return await self._enter()
         except TimeoutError:
             await self._rest()
-            return False
+            return None
         finally:
             self._waited(time.monotonic() - began)
 
     async def close(self) -> None:
         """Stop resting."""
+        self._let_go()
         if self._resting is not None:
             self._resting.cancel()
             await asyncio.gather(self._resting, return_exceptions=True)
 
+    async def _enter(self) -> Over | None:
+        """A slot first: a permit that waited for one would be used later than it was counted."""
+        over = _nothing if self._slots is None else await self._slots.take()
+        if over is None or self._permits is None:
+            return over
+        permitted = False
+        try:
+            permitted = await self._permits.take()
+        finally:
+            if not permitted:
+                over()
+        return over if permitted else None
+
     async def _rest(self) -> None:
-        """Take no messages until there is a permit. Returns when none is handed out any more: what is given back now stays there."""
+        """Take no messages until one may begin. Returns when none is handed out any more: what is given back now stays there."""
         if self._stopped is None or self._resting is None:
             self._stopped = asyncio.ensure_future(self._intake().stop_consuming())
-            self._resting = asyncio.ensure_future(self._until_permitted())
+            self._resting = asyncio.ensure_future(self._until_admitted())
         await asyncio.shield(self._stopped)
 
-    async def _until_permitted(self) -> None:
+    async def _until_admitted(self) -> None:
         try:
-            if await self._permits.take():
-                self._kept_until = time.monotonic() + _KEPT
+            self._kept = await self._enter()
+            if self._kept is not None:
+                asyncio.get_running_loop().call_later(_KEPT, self._let_go)
                 self._intake().resume_consuming()
         finally:
             self._resting = None
+
+    def _let_go(self) -> None:
+        """No message came for what is in hand: others had it."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            kept()
+
+
+def _nothing() -> None:
+    """An attempt without a slot is over."""

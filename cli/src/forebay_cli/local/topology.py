@@ -7,15 +7,18 @@ from typing import Protocol
 from urllib.parse import quote
 
 from forebay.errors import Rejected
+from forebay.filling import fill
 from forebay.management import Management
 from forebay.source import WebhookSource
 from forebay.topology import (
     Names,
+    SourceTopology,
     ingest_user,
     own_policies,
     pacing_left,
     queue_of,
     shared_objects,
+    slots_objects,
     source_objects,
     unused_queue,
     worker_user,
@@ -56,12 +59,25 @@ async def settle(source: WebhookSource, broker: Broker, vhost: str) -> Place:
         for queue in pacing_left(wanted, [queue.name for queue in await management.queues(vhost)]):
             with suppress(Rejected):  # another run still goes by it
                 await management.delete(unused_queue(vhost, queue))
+        await _fill_slots(management, vhost, wanted)
         logins = await _logins(management, source, vhost)
     uris = {component: broker.uri(vhost=vhost, **login) for component, login in logins.items()}
     return Place(
         secrets={broker_secret(source, component): {"uri": uri.encode()} for component, uri in uris.items()},  # type: ignore[arg-type]  # its two literals
         users=tuple(login["username"] for login in logins.values() if login),
     )
+
+
+async def _fill_slots(management: Management, vhost: str, source: SourceTopology) -> None:
+    """Another run of the source may use them already."""
+    wanted, count = slots_objects(vhost, source), source.max_in_flight
+    if wanted is None or count is None:
+        return
+    queue, filled = wanted
+    await management.declare([queue])
+    if not await management.get(filled.path):
+        await fill(management, vhost, queue, count)
+        await management.declare([filled])
 
 
 async def leave(broker: Broker, users: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from forebay.placeholders import misplaced
 from forebay.source.cluster import SCALING_RULES, PodTemplate, Resources, WorkerAutoscaling, scaling_faults
 from forebay.source.guarding import PERIODS
 from forebay.source.ingest import Header
-from forebay.source.model import Later, Part, Problem, cel
+from forebay.source.model import Part, Problem, cel
 from forebay.source.references import CertificateRef, SecretKeyRef, one_of
 from forebay.source.values import HeaderName, JsonPath, Line, Shape, Span, shown
 from forebay.topology import MAX_LANES
@@ -345,8 +345,8 @@ class Worker(Part):
     fairness: Key | None = Field(
         default=None, description="A key that sends much more than the others does not make them wait."
     )
-    max_in_flight: Annotated[int | None, Later("concurrency times replicas bounds it")] = Field(
-        default=None, ge=1, le=100_000, description="Deliveries at once, all processes together."
+    max_in_flight: int | None = Field(
+        default=None, ge=1, le=10_000, description="Deliveries at once, all processes of all queues together."
     )
     circuit_breaker: CircuitBreaker | None = Field(
         default=None, description="Stops deliveries while most of them fail; {} for one with the defaults."

@@ -250,6 +250,7 @@ def worker_settings(source: WebhookSource, queue: str, platform: Platform) -> Wo
         handler=_handler(worker.handler) if worker.handler else None,
         concurrency=concurrency(source, queue),
         rate_limit=rate_limit(source),
+        max_in_flight=source.spec.worker.max_in_flight,
         retry=_retry(source.spec.retry),
         circuit_breaker=_breaker(worker.circuit_breaker) if worker.circuit_breaker else None,
         storage=_storage(source.spec.storage),

@@ -19,5 +19,6 @@ def source_topology(source: WebhookSource) -> SourceTopology:
             age_s=None if retention.age is None else round(retention.age), count=retention.count, bytes=retention.bytes
         ),
         rate_limit=rate_limit(source),
+        max_in_flight=source.spec.worker.max_in_flight,
         seen_s=round(deduplication.window) if deduplication else None,
     )
