@@ -27,7 +27,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
-KEDA = "v2.21.0"  # that runs in tests/cluster
 KEPT = 3  # builds of one thing that stay in the cache
 SETUP = "run `tools/setup bench`"
 
@@ -72,22 +71,9 @@ class GoModule:
         # In a module of our own, because `go install` refuses modules with replace directives.
         with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
             place = Path(folder)
-            (place / "go.mod").write_text(self._go_mod())
+            (place / "go.mod").write_text("module build\n\ngo 1.24\n")
             _run(["go", "get", f"{self.package}@{self.version}"], place)
             _run(["go", "build", "-trimpath", "-tags", self.tags, "-o", str(target), self.package], place)
-
-    def _go_mod(self) -> str:
-        return "module build\n\ngo 1.24\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplacingGoModule(GoModule):
-    """The same, for a module with replace directives that it does not build without: they count in the main module alone."""
-
-    replaces: tuple[str, ...]
-
-    def _go_mod(self) -> str:
-        return "".join(["module build\n\ngo 1.24\n", *(f"replace {one}\n" for one in self.replaces)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,30 +174,6 @@ class PublishedCrds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedFolder:
-    """A folder of a Go module, as its authors keep it there."""
-
-    module: str
-    version: str
-    folder: str
-
-    @property
-    def about(self) -> str:
-        return f"{self.module} {self.version}: {self.folder}/"
-
-    def inputs(self) -> list[Path]:
-        return []
-
-    def build(self, target: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
-            place = Path(folder)
-            (place / "go.mod").write_text("module build\n\ngo 1.24\n")
-            found = json.loads(_run(["go", "mod", "download", "-json", f"{self.module}@{self.version}"], place))
-        # In Go's cache nothing may be written: here it may, or it could not be removed.
-        _run(["cp", "-r", "--no-preserve=mode", str(Path(found["Dir"]) / self.folder), str(target)], TREE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedCrds:
     """The same, made from a module's Go types by the generator that its authors use: for who publishes the types alone."""
 
@@ -276,7 +238,7 @@ _POM = """\
 </project>
 """
 
-Recipe = GoCommand | GoModule | Kubernetes | DebianPackage | PublishedCrds | PublishedFolder | GeneratedCrds | Jars
+Recipe = GoCommand | GoModule | Kubernetes | DebianPackage | PublishedCrds | GeneratedCrds | Jars
 
 
 def _gateway_api(version: str) -> PublishedCrds:
@@ -294,15 +256,6 @@ def _keda(version: str) -> PublishedCrds:
         version=version,
         folder="config/crd/bases",
         files=("keda.sh_scaledobjects", "keda.sh_triggerauthentications"),
-    )
-
-
-def _keda_command(package: str) -> ReplacingGoModule:
-    nexus = "github.com/nexus-rpc/nexus-proto-annotations"
-    return ReplacingGoModule(
-        package=f"github.com/kedacore/keda/v2/cmd/{package}",
-        version=KEDA,
-        replaces=(f"{nexus} v0.1.0 => {nexus} v0.1.1-0.20260629224316-835bd8d49cb4",),
     )
 
 
@@ -333,9 +286,6 @@ RECIPES: dict[str, Recipe] = {
     "kubernetes-node": Kubernetes(commands=("kubelet", "kube-scheduler", "kube-proxy"), version="v1.34.4"),
     "pause": GoCommand(package="pause"),  # what holds a pod's namespaces
     "coredns": GoModule(package="github.com/coredns/coredns", version="v1.12.4"),
-    "keda-operator": _keda_command("operator"),
-    "keda-adapter": _keda_command("adapter"),
-    "keda-manifests": PublishedFolder(module="github.com/kedacore/keda/v2", version=KEDA, folder="config"),
     "prometheus-2": DebianPackage(package="prometheus"),
     "promtool-3": GoModule(
         package="github.com/prometheus/prometheus/cmd/promtool", version="v0.316.0", tags="remove_all_sd"
