@@ -9,7 +9,7 @@ BENCH_PYTHON ?= /usr/bin/python3
 RUN_BENCH := UV_PYTHON=$(BENCH_PYTHON) UV_PROJECT_ENVIRONMENT=.forebay/bench-venv $(RUN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-cluster images demo test cluster-test lint fmt crds golden reference bench bench-verify bench-operator faults clean
+.PHONY: help setup setup-bench setup-cluster images demo test cluster-test lint fmt crds golden reference bench bench-verify bench-pace bench-operator faults clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,9 @@ bench: setup-bench ## Measure ingest and worker against their peers, and verifyi
 
 bench-verify: setup ## Measure what verifying one webhook costs, for each provider (20 s) into bench/results
 	@$(RUN_BENCH) python -m bench.verify $(if $(QUICK),--quick)
+
+bench-pace: setup-bench ## Measure order under kills, fairness and importance (11 min; QUICK=1: 4 min) into bench/results
+	@failed=0; for part in ordering fairness importance; do $(RUN_BENCH) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed
 
 bench-operator: setup-bench ## Measure the operator at 1,000 sources (8 min; QUICK=1: 100 sources, 2 min) into bench/results
 	@$(RUN) python -m bench.operator $(if $(QUICK),--quick)

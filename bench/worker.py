@@ -35,7 +35,7 @@ BARS = (
 )
 
 # Sections of the results that programs of their own measure.
-OTHER_PARTS = ("ordering", "fairness")
+OTHER_PARTS = ("ordering", "fairness", "importance")
 
 DEFINITIONS = {
     "ratios": "ratios of medians over the rounds; in both, more is better",
