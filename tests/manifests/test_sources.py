@@ -1,14 +1,10 @@
 """A source's defaults, its way there and back, and what stands for what."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from forebay.manifest import MAX_FAULTS, ManifestError, load, parse, read_source
-from forebay.schema import plain_schema
-from forebay.source import WebhookSource
-from forebay.source.model import LATER_KEY
 from forebay.source.values import duration, quantity, seconds, size
 from tests.support.sources import manifest
 
@@ -63,22 +59,6 @@ def test_quantities_are_bytes(text: str, value: int) -> None:
 
 def test_decimal_quantities_are_thousands() -> None:
     assert size("3k") == 3000
-
-
-def _marked(schema: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    here = [path] if LATER_KEY in schema else []
-    inner = schema.get("items", schema).get("properties", {})
-    return here + [found for name, field in inner.items() for found in _marked(field, (*path, name))]
-
-
-LATER = [path for path in _marked(plain_schema(WebhookSource)) if "queues" not in path]
-
-
-@pytest.mark.parametrize("path", LATER, ids=".".join)
-def test_what_is_not_built_yet_is_refused_by_name(path: tuple[str, ...]) -> None:
-    with pytest.raises(ManifestError) as raised:
-        read_source(manifest(**{"__".join(path): {"name": "x"}}))
-    assert any(f.path == ".".join(path) and f.message == "not supported yet" for f in raised.value.faults)
 
 
 def test_faults_of_several_files_are_all_said(tmp_path: Path) -> None:

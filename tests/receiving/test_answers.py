@@ -106,7 +106,7 @@ def test_a_refusal_is_a_problem_document_that_does_not_leak(refusal: Refusal) ->
 def test_what_is_ours_to_mend_makes_the_provider_come_back(refusal: Refusal) -> None:
     reply = refused(refusal)
     assert refusal.status not in range(500, 503)
-    assert ("retry-after" in reply.headers) == (refusal.status == 503)
+    assert ("retry-after" in reply.headers) == (refusal.status in (429, 503))
     assert reply.headers.get("retry-after", "7") == "7"
 
 

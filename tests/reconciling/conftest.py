@@ -134,7 +134,8 @@ async def running_wide(
 @pytest.fixture
 async def node(node_object: None, place: Api, tmp_path: Path) -> AsyncIterator[LocalNode]:
     """Something that runs the pods."""
-    async with local_node(place, SourcePods(place, tmp_path / "node")) as node:
+    pods = SourcePods(place, tmp_path / "node")
+    async with local_node(place, pods, pods.sync) as node:
         yield node
 
 

@@ -81,6 +81,14 @@ async def test_a_webhook_is_sent_dies_is_looked_at_and_comes_back(
         assert await person.json("dlq", "list", "github") == []
 
 
+async def _tells(tail: asyncio.subprocess.Process, event: str) -> None:
+    """Wait until a line of the tail tells of this event."""
+    assert tail.stdout is not None
+    async with asyncio.timeout(20):
+        while f'"event": "{event}"'.encode() not in await tail.stdout.readline():
+            pass
+
+
 async def test_a_source_rests_wakes_and_is_drained(place: Api, node: LocalNode, network: None, person: Person) -> None:
     async with destination(FINE) as target:
         worker = {"destination": {"url": f"http://127.0.0.1:{target.port}/hook"}}
@@ -88,9 +96,11 @@ async def test_a_source_rests_wakes_and_is_drained(place: Api, node: LocalNode, 
         await place.until("github", "Ready", "True", within_s=60)
         before = node.of("worker")
         assert (await person("pause", "github")).status == 0
-        await eventually(
-            so(lambda: (now := node.of("worker")) and not {*now} & {*before} and now[0].ready), within_s=30
-        )
+
+        async def rests() -> bool:
+            return re.search(r"holds +suspended", (await person("status", "github")).out) is not None
+
+        await eventually(rests, within_s=30, every_s=1)
         tail = await person.start(
             "forebay", "tail", "github", "-n", place.namespace, "-o", "json", "--component", "worker"
         )
@@ -100,9 +110,11 @@ async def test_a_source_rests_wakes_and_is_drained(place: Api, node: LocalNode, 
             assert not target.requests
             assert (await person("resume", "github")).status == 0
             await eventually(so(lambda: target.requests), within_s=30)
-            assert tail.stdout is not None
-            line = await asyncio.wait_for(tail.stdout.readline(), 20)  # of a pod that came while it looked on
-            assert b'"event": "started"' in line
+            await _tells(tail, "pace.free")
+            assert node.of("worker") == before
+            for pod in await place.all("Pod", "app.kubernetes.io/component=worker"):
+                await place.delete("Pod", pod["metadata"]["name"])
+            await _tells(tail, "started")  # of a pod that came while it looked on
         finally:
             tail.terminate()
             await tail.communicate()

@@ -6,13 +6,14 @@ import base64
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from forebay_cli.local.command import Launch, launch
-from forebay_cli.local.files import mount
+from forebay_cli.local.files import mount, update
 from forebay_cli.local.pod import MountedFile, Pod, pods
 from forebay_cli.local.replica import Replica
 from tests.support.apiserver import Answer, Api, Object
@@ -20,9 +21,12 @@ from tests.support.apiserver import Answer, Api, Object
 NODE = "this-machine"
 NODE_ADDRESS, KUBELET_PORT = "10.244.255.254", 10250
 _POLL_S = 0.1
+_SYNC_S = 1.0  # between looks at the ConfigMaps of pods that run; a kubelet takes up to a minute and more
 
 # From a pod to how it is started; None: something that it mounts is not there yet.
 Prepare = Callable[[Object], Awaitable[Launch | None]]
+# Brings what a running pod has mounted up to date.
+Sync = Callable[[Object, Launch], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -43,9 +47,11 @@ class LocalNode:
 
     api: Api
     prepare: Prepare
+    sync: Sync | None = None
     running: dict[str, Running] = field(default_factory=dict)  # by uid
     once: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)  # those that run to their end, by uid
     begun: int = 0
+    synced: float = 0.0  # when, in monotonic seconds
 
     def of(self, component: str) -> list[Replica]:
         """The processes of a component that are not being ended."""
@@ -65,10 +71,15 @@ class LocalNode:
         await asyncio.gather(*(one.replica.stop() for one in self.running.values()))
 
     async def _look(self) -> None:
+        due = time.monotonic() - self.synced > _SYNC_S
+        if due:
+            self.synced = time.monotonic()
         for pod in await self.api.all("Pod"):
             uid = pod["metadata"]["uid"]
             if uid in self.running:
                 await self._follow(pod, self.running[uid])
+                if due and self.sync is not None:
+                    await self.sync(pod, self.running[uid].replica.launch)
             elif uid not in self.once and "deletionTimestamp" not in pod["metadata"]:
                 await self._begin(pod)
 
@@ -141,6 +152,17 @@ class SourcePods:
         mount(how.root, own.files, held)
         return how
 
+    async def sync(self, pod: Object, how: Launch) -> None:
+        """ConfigMaps that changed reach the pod, as a kubelet does it."""
+        maps = [file for file in _as_pod(pod).files if file.kind == "ConfigMap"]
+        held: dict[tuple[str, str, str], bytes] = {}
+        for file in maps:
+            value = await self._value(file)
+            if value is None:
+                return
+            held[file.kind, file.name, file.key] = value
+        update(how.root, maps, held)
+
     async def _value(self, file: MountedFile) -> bytes | None:
         found = await self.api.find(file.kind, file.name)
         text = (found or {}).get("data", {}).get(file.key)
@@ -166,9 +188,9 @@ def _status(one: Running) -> Object:
 
 
 @asynccontextmanager
-async def local_node(api: Api, prepare: Prepare) -> AsyncIterator[LocalNode]:
+async def local_node(api: Api, prepare: Prepare, sync: Sync | None = None) -> AsyncIterator[LocalNode]:
     """Runs the namespace's pods until the block ends."""
-    node = LocalNode(api, prepare)
+    node = LocalNode(api, prepare, sync)
     watching = asyncio.create_task(node.run())
     try:
         yield node

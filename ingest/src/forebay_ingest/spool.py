@@ -107,13 +107,17 @@ class Spooled:
 
     def _append(self, pieces: list[bytes]) -> None:
         """In a thread of the spool's; one at a time for each body."""
-        data = b"".join(pieces)
-        self._digest.update(data)
-        if self._check is not None:
-            self._check.take(data)
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self._file.fileno(), left) :]
+        try:
+            data = b"".join(pieces)
+            self._digest.update(data)
+            if self._check is not None:
+                self._check.take(data)
+            left = memoryview(data)
+            while left:
+                left = left[os.write(self._file.fileno(), left) :]
+        finally:
+            if self._closed:  # here, too: the loop may have ended before `_written`
+                self._file.close()
 
     def _written(self, writing: asyncio.Future[None]) -> None:
         self._writing = None

@@ -55,8 +55,8 @@ class Storage(Part):
     account: Line | None = Field(default=None, description="Name of the storage account; of Azure.")
     credentials_secret_ref: SecretKeyRef | None = Field(
         default=None,
-        description="Credentials, as the provider's own tools keep them: an AWS credentials file, a key of a Google service"
-        " account in JSON, or an Azure account key or shared access signature. Default: the identity of the pods.",
+        description="Credentials: an AWS credentials file, a key of a Google service account in JSON, or an Azure account key or"
+        " shared access signature. Default: the identity of the pods.",
     )
     threshold: Annotated[int, Bytes("1Ki", "16Mi")] = Field(
         default=256 * 1024, description="Larger bodies go to the storage, others through the queue."
