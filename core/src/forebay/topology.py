@@ -354,6 +354,15 @@ def _dead_letter_policy(
     definition["delivery-limit"] = 1_000_000_000
     if len(definition) > 1:
         definition["overflow"] = "drop-head"
+    return _policy(vhost, name, pattern, definition, priority)
+
+
+def _seen_policy(vhost: str, name: str, pattern: str, age_s: int, *, priority: int) -> BrokerObject:
+    definition = {"max-age": f"{age_s}s", "stream-max-segment-size-bytes": _SEGMENT_BYTES}
+    return _policy(vhost, name, pattern, definition, priority)
+
+
+def _policy(vhost: str, name: str, pattern: str, definition: Mapping[str, object], priority: int) -> BrokerObject:
     return BrokerObject(
         kind="policy",
         name=name,
@@ -361,20 +370,6 @@ def _dead_letter_policy(
         body={
             "pattern": f"^{pattern}$",
             "definition": definition,
-            "priority": priority,
-            "apply-to": "queues",
-        },
-    )
-
-
-def _seen_policy(vhost: str, name: str, pattern: str, age_s: int, *, priority: int) -> BrokerObject:
-    return BrokerObject(
-        kind="policy",
-        name=name,
-        path=f"policies/{_quote(vhost)}/{_quote(name)}",
-        body={
-            "pattern": f"^{pattern}$",
-            "definition": {"max-age": f"{age_s}s", "stream-max-segment-size-bytes": _SEGMENT_BYTES},
             "priority": priority,
             "apply-to": "queues",
         },

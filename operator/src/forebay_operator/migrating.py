@@ -47,10 +47,13 @@ class Migrations:
     async def go_on(self, key: Key, topology: SourceTopology, broker: Broker) -> float | None:
         """Bring every such queue of the source nearer to what is wanted. Seconds until the next step, None if there is none."""
         under_way = [queue for queue in topology.queues if _under_way(topology, broker, queue)]
+        if not under_way:
+            self._under_way.pop(key, None)  # of most sources nothing is kept
+            return None
         for queue in under_way:
             await self._go_on(key, topology, broker, queue)
         self._under_way[key] = frozenset(topology.names.queue(q) for q in under_way if _under_way(topology, broker, q))
-        return _AGAIN_S if under_way else None
+        return _AGAIN_S
 
     async def _go_on(self, key: Key, topology: SourceTopology, broker: Broker, queue: str) -> None:
         names = topology.names
