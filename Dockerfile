@@ -27,10 +27,12 @@ COPY operator/pyproject.toml operator/
 COPY ingest/pyproject.toml ingest/
 COPY worker/pyproject.toml worker/
 COPY cli/pyproject.toml cli/
-# Sources of C extensions and tests of the dependencies are of no use to anybody here.
+COPY tools/without_symbols.py tools/
+# Sources and debuggers' symbols of C extensions, and tests of the dependencies, are of no use to anybody here.
 RUN /uv/bin/uv sync --quiet --locked --no-dev --no-install-workspace --package "forebay-${COMPONENT}" \
     && find /opt/forebay -name '*.pyx' -delete -o -name '*.pxd' -delete -o -name '*.pxi' -delete \
-    && find /opt/forebay -path '*/site-packages/*' -type d -name tests -prune -exec rm -rf {} +
+    && find /opt/forebay -path '*/site-packages/*' -type d -name tests -prune -exec rm -rf {} + \
+    && python3 tools/without_symbols.py /opt/forebay >/dev/null
 COPY core/src core/src
 COPY operator/src operator/src
 COPY ingest/src ingest/src

@@ -9,7 +9,7 @@ BENCH_PYTHON ?= /usr/bin/python3
 RUN_BENCH := UV_PYTHON=$(BENCH_PYTHON) UV_PROJECT_ENVIRONMENT=.forebay/bench-venv $(RUN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-cluster images demo test cluster-test lint fmt crds golden reference bench bench-verify bench-pace bench-operator faults clean
+.PHONY: help setup setup-bench setup-cluster images sbom demo test cluster-test lint fmt crds golden reference bench bench-verify bench-pace bench-operator faults clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,13 +26,16 @@ setup-cluster: ## The same, and containerd and Docker for images and for a Kuber
 images: setup-cluster ## Build the images of operator, ingest and worker (BASE_IMAGE=…: on that, by this machine's Docker)
 	@$(RUN) python -m tools.images
 
+sbom: setup ## Write what each image has of Python packages, as CycloneDX, into dist/sbom
+	@$(RUN) python -m tools.sbom
+
 demo: setup ## Run the main job once, visibly: a burst, a failing destination, a killed broker; nothing lost
 	@$(RUN) python -m demo
 
 test: setup-bench ## Run every test: pure, real brokers (RabbitMQ 3.10, 4.0, 4.3), real processes
 	@$(RUN) pytest --numprocesses=3 --dist=loadfile $(TESTS)
 
-cluster-test: setup-cluster ## Bring up a Kubernetes node in a box and play whole stories on it (KUBECONFIG=…: on that cluster)
+cluster-test: setup-cluster ## Bring up a Kubernetes node in a box and play whole stories on it (KUBECONFIG=…: on that cluster; KIND=1: on kind)
 	@$(RUN) pytest -m cluster tests/cluster
 
 lint: setup ## ruff, mypy --strict, import contracts, generated files in step

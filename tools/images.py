@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -115,6 +116,7 @@ def sources() -> str:
 _INPUTS = (
     "pyproject.toml",
     "uv.lock",
+    "tools/without_symbols.py",
     *(f"{one}/{part}" for one in ("core", *COMPONENTS) for part in ("src", "pyproject.toml")),
 )
 
@@ -122,6 +124,16 @@ _INPUTS = (
 def tag() -> str:
     """What this tree's images are called beside RELEASE: the commit, and `dirty` if it is not quite that."""
     return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+
+
+def built_as(archive: Path) -> str:
+    """What the image in an archive is tagged beside RELEASE: by the commit that it was built at, which may be an earlier one."""
+    with tarfile.open(archive) as content:
+        manifest = content.extractfile("manifest.json")
+        assert manifest is not None
+        names = json.load(manifest)[0]["RepoTags"]
+    (other,) = (name.rpartition(":")[2] for name in names if not name.endswith(f":{RELEASE}"))
+    return str(other)
 
 
 def _build(docker: Docker, component: str, base_image: str, target: Path) -> None:
@@ -260,7 +272,7 @@ def _say(text: str) -> None:
 def _told(component: str, archive: Path) -> str:
     sizes = json.loads(archive.with_suffix(".json").read_text())
     own, whole = (round(size / 2**20) for size in (sizes["size"] - sizes["base"], sizes["size"]))
-    return f"{REPOSITORY}{component}:{tag()}  {own:3} MiB + base = {whole} MiB  {archive}\n"
+    return f"{REPOSITORY}{component}:{built_as(archive)}  {own:3} MiB + base = {whole} MiB  {archive}\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
