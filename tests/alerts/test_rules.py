@@ -17,7 +17,10 @@ from tests.support.sources import manifest
 TREE = Path(__file__).resolve().parents[2]
 SOURCE = read_source(
     manifest(
-        metadata__namespace="payments", spec__monitoring={"alerts": {"silence": "1h"}}, spec__worker__circuitBreaker={}
+        metadata__namespace="payments",
+        spec__monitoring={"alerts": {"silence": "1h"}},
+        spec__worker__circuitBreaker={},
+        spec__worker__ordering={"header": "X-Shop", "afterDeadLetter": "Hold"},
     )
 )
 OURS = 'namespace="payments",source="github"'
@@ -71,6 +74,10 @@ CASES: dict[str, tuple[Series, Series]] = {
     "ForebayBreakerOpen": (
         {f'forebay_breaker_state{{{OURS},queue="default"}}': "2x3 1 0x116"},
         {f'forebay_breaker_state{{{OURS},queue="default"}}': "0x110 2 1 2 2 1 2 2 2 2"},
+    ),
+    "ForebayKeysHeld": (
+        {f'forebay_keys_held{{{OURS},queue="default"}}': "3x110 0x9", **UP},
+        {f'forebay_keys_held{{{OURS},queue="default"}}': "0x116 1 0 0"},  # it is just tried again
     ),
     "ForebayOrphans": ({'forebay_orphans{broker="b"}': "0x120"}, {'forebay_orphans{broker="b"}': "2x120"}),
     "ForebayBrokerNotSeen": (

@@ -164,6 +164,38 @@ def test_where_there_are_lanes_the_age_of_others_tells_nothing() -> None:
     assert told(in_order=False).now.place == "delivered"
 
 
+def test_what_waits_behind_an_earlier_one_of_its_key_names_it() -> None:
+    waits = line("order.waits", 20, behind="the-earlier")
+    one = told(waits, in_order=False, by_key=True)
+    assert moments(one)[1] == ("order", "waits behind the-earlier, an earlier one of its key that is tried again")
+    assert (one.now.place, one.now.sure) == ("lane", False)
+    assert one.now.text.endswith("it waits behind the-earlier, an earlier one of its key")
+    assert one.now.next == "forebay explain the-earlier"
+    later = told(waits, line("order.next", 9000), retry(1, 9020), now=ACCEPTED + 10_000)
+    assert [what for what, _ in moments(later)] == ["accepted", "waited", "order", "order", "attempt"]
+    assert moments(later)[3] == ("order", "its turn has come")
+    done = told(waits, line("order.next", 9000))
+    assert (done.now.place, done.now.sure) == ("delivered", False)
+
+
+def test_what_is_tried_again_in_its_lane_is_in_no_tier() -> None:
+    rests = line("delivery.retry", 10, attempt=1, status=503, error="HTTP 503", retry_in_s=20, in_place=True, key="s1")
+    one = told(rests, now=ACCEPTED + 9000)
+    assert (one.now.place, one.now.sure) == ("lane", True)
+    assert one.now.text == "in its place in its lane, where its key waits: attempt 2 at 2026-09-21T14:13:40Z"
+    assert told(rests).now.text.endswith("it is due again")
+    held = told(line("delivery.retry", 10, attempt=9, error="HTTP 503", retry_in_s=60, in_place=True, held=True))
+    assert held.now.text.startswith("held in its lane after its last attempt")
+    assert "afterDeadLetter" in held.now.next
+
+
+def test_where_keys_have_an_order_it_is_named_as_what_a_webhook_may_wait_for() -> None:
+    busy = {"default": Queue(waiting=9, in_flight=2)}
+    assert told(queues=busy, in_order=False, by_key=True).now.text.endswith(
+        "9 wait, each behind the earlier ones of its key"
+    )
+
+
 def test_an_id_that_nobody_knows_is_said_to_be_unknown() -> None:
     one = told(wanted="72d3162e-cc78-11e3-81ab-4c9367dc0958")
     assert (one.now.place, one.now.sure, one.moments) == ("not known", False, ())

@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import yaml
 
 from forebay import manifest
 from forebay.process import split_address
 from forebay.source import WebhookSource
+from forebay_cli.life.said import said
 from forebay_cli.local.run import LocalRun
 from tests.support.brokers import VirtualHost
 from tests.support.destination import Destination, destination, says
@@ -61,6 +64,26 @@ async def test_each_shop_s_webhooks_come_in_order(newest_broker: VirtualHost) ->
         await send(run)
         await all_delivered(seen)
     assert by_shop(seen) == {shop: list(range(EACH)) for shop in range(SHOPS)}
+
+
+async def test_one_that_waits_for_another_of_its_shop_says_for_which(newest_broker: VirtualHost) -> None:
+    busy = says(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+    async with destination(busy) as seen, running(example("ordered", seen.port), newest_broker) as run:
+        first, second = [await accepted(run) for _ in range(2)]
+
+        def story() -> list[tuple[str, Any]]:
+            lines = [line for log in (run.folder / "logs").glob("*.log") for line in log.read_text().splitlines()]
+            return [(one.event, one.fields["behind"]) for one in said(lines, second, round(time.time() * 1000))]
+
+        await eventually(so(lambda: story() == [("order.waits", first)]))
+
+
+async def accepted(run: LocalRun) -> str:
+    """Send a webhook of one shop; its id."""
+    shop = {"X-Shopify-Shop-Domain": "shop-1"}
+    async with aiohttp.ClientSession() as client, client.post(run.url, headers=shop, data=b"{}") as answer:
+        assert answer.status == 202
+        return answer.headers["X-Forebay-Id"]
 
 
 async def test_with_fewer_lanes_or_none_nothing_that_waits_is_left_behind(newest_broker: VirtualHost) -> None:

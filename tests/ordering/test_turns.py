@@ -12,7 +12,7 @@ from forebay_worker import ordered, retry
 from forebay_worker.consume import Consumption
 from forebay_worker.ordered import OrderedSettler, Sequence
 from forebay_worker.outcome import Delivered, Outcome, Refused
-from forebay_worker.retry import Decision
+from forebay_worker.retry import Ack, Decision, RetryIn
 from forebay_worker.settle import Message, Settler
 from tests.support.envelopes import envelope
 from tests.support.memory_broker import Broker
@@ -41,7 +41,8 @@ class Case:
     def __init__(self, *, hold: bool = False, attempts: int = 3) -> None:
         self.broker, self.witness = Broker(), Witness()
         self.under_way: dict[str, asyncio.Future[Outcome]] = {}
-        self.sequence = Sequence(self.hand_on)
+        self.waits: list[tuple[str | None, str | None]] = []  # who waits, and behind whom
+        self.sequence = Sequence(self.hand_on, lambda who, behind: self.waits.append((who.message_id, behind)))
         settler = Settler(publisher=self.broker, names=NAMES, queue="default", unsettled=lambda _: None)
         settings = RetryPolicy(max_age_s=10**10, max_attempts=attempts, schedule_s=(1,))
         self.consumption = Consumption(
@@ -115,6 +116,29 @@ async def test_what_is_tried_again_keeps_its_place_and_its_attempts(case: Case) 
     await case.end("a2")
 
 
+async def test_it_is_told_who_waits_behind_one_that_is_tried_again_and_when_that_ends(case: Case) -> None:
+    await case.take("a1", "a2", "b1", "b2")
+    await case.end("b1")
+    await case.end("b2")
+    assert case.waits == []  # to wait until another one is delivered is nothing to tell
+    await case.end("a1", BUSY)
+    await case.take("a3")
+    assert case.waits == [("a2", "a1"), ("a3", "a1")]
+    await eventually(so(lambda: "a1" in case.under_way), within_s=3)
+    await case.end("a1", BUSY)
+    assert len(case.waits) == 2  # it was told of both
+    await eventually(so(lambda: "a1" in case.under_way), within_s=3)
+    await case.take("a4")
+    await case.end("a1")
+    assert case.waits[2:] == [("a2", None)]
+    for one in ("a2", "a3", "a4"):
+        await case.end(one)
+    assert case.waits[3:] == [("a3", None)]
+    assert [decision for one, _, decision in case.witness.told if one == "a1"] == [
+        RetryIn(1, in_place=True), RetryIn(1, in_place=True), Ack()
+    ]  # fmt: skip
+
+
 async def test_the_next_of_a_key_goes_on_when_one_is_a_dead_letter() -> None:
     case = Case(attempts=1)
     await case.take("a1", "a2")
@@ -132,6 +156,7 @@ async def test_with_hold_what_would_be_a_dead_letter_keeps_its_place(monkeypatch
     await case.end("b1")
     assert (case.sequence.resting, case.sequence.held) == (1, 1)
     assert case.broker.queues[NAMES.dead] == []
+    assert case.witness.told[0][2] == RetryIn(1, in_place=True, held=True)
     await eventually(so(lambda: "a1" in case.under_way), within_s=3)
     assert case.sequence.held == 0
     await case.end("a1")

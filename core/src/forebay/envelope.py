@@ -29,7 +29,9 @@ GROWTH = 40 * 1024
 CLAIM_KEY, CLAIM_BYTES, CLAIM_SHA256 = "forebay-claim-key", "forebay-claim-bytes", "forebay-claim-sha256"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+QUEUE_HEADER = "forebay-queue"
 KEY_HEADER = "forebay-key"
+DELIVERY_ID_HEADER = "forebay-delivery-id"
 # What begins the names of headers that a broker added on the way. What they say is told by our own headers, and x-death
 # makes no sense on a new message.
 _OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
@@ -154,7 +156,7 @@ def encode(envelope: Envelope) -> AmqpMessage:
     """The message of an envelope. `x-death` and whatever else the broker once added is not carried on."""
     dead = envelope.dead
     optional = {
-        "forebay-delivery-id": envelope.delivery_id,
+        DELIVERY_ID_HEADER: envelope.delivery_id,
         "forebay-event-type": envelope.event_type,
         KEY_HEADER: envelope.key,
         "traceparent": envelope.traceparent,
@@ -172,7 +174,7 @@ def encode(envelope: Envelope) -> AmqpMessage:
         headers={
             "forebay-envelope": VERSION if envelope.claim is None else CLAIMED_VERSION,
             "forebay-source": envelope.source,
-            "forebay-queue": envelope.queue,
+            QUEUE_HEADER: envelope.queue,
             "forebay-method": envelope.method,
             "forebay-target": envelope.target,
             "forebay-received-at": envelope.received_at,
@@ -219,7 +221,7 @@ def decode(
     return Envelope(
         id=message_id,
         source=fields.required("forebay-source", str),
-        queue=fields.required("forebay-queue", str),
+        queue=fields.required(QUEUE_HEADER, str),
         method=fields.required("forebay-method", str),
         target=fields.required("forebay-target", str),
         received_at=fields.required("forebay-received-at", int),
@@ -227,7 +229,7 @@ def decode(
         header_block=_latin1(fields.required("forebay-headers", str)),
         body=body,
         content_type=content_type if isinstance(content_type, str) else None,
-        delivery_id=fields.optional("forebay-delivery-id", str),
+        delivery_id=fields.optional(DELIVERY_ID_HEADER, str),
         event_type=fields.optional("forebay-event-type", str),
         key=fields.optional(KEY_HEADER, str),
         traceparent=fields.optional("traceparent", str),

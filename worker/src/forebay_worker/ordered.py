@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from forebay.envelope import KEY_HEADER, Envelope, encode
@@ -28,7 +29,7 @@ KEPT_S = 1.0
 class Turn:
     """A message of a lane, until it is its key's turn and then until it is settled (a `forebay_worker.settle.Message`)."""
 
-    __slots__ = ("_message", "_over", "_sequence", "headers", "held", "key")
+    __slots__ = ("_message", "_over", "_sequence", "headers", "held", "key", "rests", "waits_for")
 
     def __init__(self, message: Message, key: str, sequence: "Sequence") -> None:
         self._message = message
@@ -37,6 +38,8 @@ class Turn:
         self.key = key
         self.headers: Mapping[str, Any] = message.headers  # with what is known of attempts since it came
         self.held = False  # whether it would be a dead letter if others were not to wait for it
+        self.rests = False  # whether it is to be tried again
+        self.waits_for: Turn | None = None  # the one that rests, of which was told that this one waits behind it
 
     @property
     def message_id(self) -> str | None:
@@ -81,12 +84,19 @@ class Turn:
             self._sequence.next_after(self)
 
 
+# Hears of a webhook that waits behind an earlier one of its key, by its id, which is tried again; None: it waits no longer.
+Told = Callable[[Message, str | None], None]
+
+
 class Sequence:
     """Hands messages on, each when no other of its key is under way; those without a key at once."""
 
-    def __init__(self, hand_on: Callable[[Message], None]) -> None:
+    def __init__(self, hand_on: Callable[[Message], None], told: Told = lambda *_: None) -> None:
         self._hand_on = hand_on
-        self._behind: dict[str, deque[Turn]] = {}  # of each key that has one under way, those that wait for it
+        self._told = told
+        self._lines: dict[
+            str, deque[Turn]
+        ] = {}  # of each key: first the one that is under way or rests, behind it who waits
         self._resting: dict[Turn, asyncio.TimerHandle] = {}  # until their next attempts
 
     @property
@@ -107,12 +117,14 @@ class Sequence:
             return
         self._forget_stale()
         turn = Turn(message, key, self)
-        behind = self._behind.get(key)
-        if behind is None:
-            self._behind[key] = deque()
+        line = self._lines.get(key)
+        if line is None:
+            self._lines[key] = deque([turn])
             self._hand_on(turn)
         else:
-            behind.append(turn)
+            line.append(turn)
+            if line[0].rests:
+                self._tell(turn, line[0])
 
     def keep(self, turn: Turn) -> None:
         """Hand it on again in a moment: nobody wants it now."""
@@ -120,12 +132,15 @@ class Sequence:
 
     def rest(self, turn: Turn, envelope: Envelope, seconds: float, *, held: bool) -> None:
         """Try it again after so many seconds; its key waits. `envelope` knows of the attempts so far."""
-        turn.headers, turn.held = encode(envelope).headers, held
+        turn.headers, turn.held, turn.rests = encode(envelope).headers, held, True
         self._resting[turn] = asyncio.get_running_loop().call_later(seconds, self.go_on, turn)
+        for one in islice(self._lines[turn.key], 1, None):
+            self._tell(one, turn)
 
     def go_on(self, turn: Turn) -> None:
         """Have another attempt at it."""
         self._resting.pop(turn, None)
+        turn.rests = False
         if turn.stale:
             turn.end()
         else:
@@ -133,13 +148,22 @@ class Sequence:
 
     def next_after(self, turn: Turn) -> None:
         """It is settled, or comes again: the next of its key goes on."""
-        behind = self._behind[turn.key]
-        while behind and behind[0].stale:
-            behind.popleft()
-        if behind:
-            self._hand_on(behind.popleft())
-        else:
-            del self._behind[turn.key]
+        line = self._lines[turn.key]
+        line.popleft()
+        while line and line[0].stale:
+            line.popleft()
+        if not line:
+            del self._lines[turn.key]
+            return
+        if line[0].waits_for is not None:
+            self._told(line[0], None)
+        self._hand_on(line[0])
+
+    def _tell(self, turn: Turn, first: Turn) -> None:
+        """That it waits, once for each that it waits for."""
+        if turn.waits_for is not first and not turn.stale:
+            turn.waits_for = first
+            self._told(turn, first.message_id)
 
     def _forget_stale(self) -> None:
         """After a loss of the connection all of them come again, and must not wait for what they were before."""
@@ -182,10 +206,10 @@ class OrderedSettler:
         match decision:
             case RetryIn(seconds):
                 self.sequence.rest(message, envelope, seconds, held=False)
-                return decision
+                return RetryIn(seconds, in_place=True)
             case DeadLetter() if self.hold:
                 self.sequence.rest(message, envelope, HOLD_S, held=True)
-                return RetryIn(HOLD_S)
+                return RetryIn(HOLD_S, in_place=True, held=True)
         done = await self.settler.settle(message, envelope, decision)
         if done is None:
             _let_go(message)

@@ -41,9 +41,11 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class RetryIn:
-    """Try again after a stay in the tier of so many seconds."""
+    """Try again after a stay in the tier of so many seconds, or as long in its place in a lane."""
 
     tier: int
+    in_place: bool = False  # others of its key wait behind it
+    held: bool = False  # it would be given up if others did not wait behind it
 
 
 @dataclass(frozen=True, slots=True)

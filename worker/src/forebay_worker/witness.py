@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from forebay.envelope import Envelope
+from forebay.envelope import DELIVERY_ID_HEADER, Envelope
 from forebay.telemetry import Log, Throttle
 from forebay_worker.consume import error_of
 from forebay_worker.measures import Measures
@@ -65,6 +65,11 @@ class WorkerWitness:
             fields = {"id": message.message_id, "bytes": len(message.body), "reason": UNDECODABLE, "error": error}
             self._log.warning("delivery.dead", **self._place, **fields, held_back=held_back or None)
 
+    def waits(self, message: Message, behind: str | None) -> None:
+        """A webhook waits behind an earlier one of its key, by its id, which is tried again; None: no longer."""
+        known = {"id": message.message_id, "delivery_id": message.headers.get(DELIVERY_ID_HEADER), "behind": behind}
+        self._tell("info", "order.waits" if behind else "order.next", "", lambda: {**self._place, **known})
+
     def unsettled(self, error: Exception) -> None:
         """The broker did not take a retry or a dead letter; it will be tried again."""
         cause = type(error).__name__.lower()
@@ -102,9 +107,15 @@ class WorkerWitness:
             "error": error_of(outcome) or None,
             "reason": decision.reason if isinstance(decision, DeadLetter) else None,
             "retry_in_s": decision.tier if isinstance(decision, RetryIn) else None,
+            **(_in_place(envelope, decision) if isinstance(decision, RetryIn) and decision.in_place else {}),
             "ms": round(seconds * 1000, 1),
             "age_s": round(time.time() - envelope.received_at / 1000, 3),
             "bytes": envelope.size,
             "replayed_from": envelope.replayed_from,
             "traceparent": envelope.traceparent,
         }
+
+
+def _in_place(envelope: Envelope, decision: RetryIn) -> dict[str, Any]:
+    """What waits behind it, and whether that ends only when somebody does something."""
+    return {"in_place": True, "held": decision.held or None, "key": envelope.key}

@@ -30,6 +30,7 @@ async def gather(cluster: Cluster, name: str, wanted: str) -> Facts:
         seen = await look(api, name)
         unseen = list(seen.unseen)
         lines = await _lines(api, seen.source, wanted, unseen)
+    worker = seen.source["spec"].get("worker") or {}
     namespace, name = seen.source["metadata"]["namespace"], seen.source["metadata"]["name"]
     letter, letters_seen = await _letter(cluster, f"{namespace}/{name}", wanted, unseen)
     return Facts(
@@ -40,7 +41,8 @@ async def gather(cluster: Cluster, name: str, wanted: str) -> Facts:
         letters_seen=letters_seen,
         said=said(lines, wanted, now),
         holds=holds(lines, now),
-        in_order=not any((seen.source["spec"].get("worker") or {}).get(name) for name in ("ordering", "fairness")),
+        in_order=not any(worker.get(name) for name in ("ordering", "fairness")),
+        by_key=bool(worker.get("ordering")),
         queues=queues(seen.metrics or Metrics(), None, now),
         unseen=tuple(unseen),
         program=KUBECTL,

@@ -31,6 +31,7 @@ class Facts:
     holds: tuple[Hold, ...] = ()  # of all workers of the source
     queues: Mapping[str, Queue] = field(default_factory=dict)  # by short name
     in_order: bool = True  # whether each queue is first in, first out: it has no lanes
+    by_key: bool = False  # whether webhooks of one key wait for each other
     delayed: int | None = None  # in the delay tiers, of all sources
     orphans: int | None = None
     unseen: tuple[str, ...] = ()  # what could not be looked at, and why

@@ -43,6 +43,7 @@ async def gather(place: Target, wanted: str) -> Facts:
         holds=holds(lines, now),
         queues=queues(metrics, None if depths is None else _by_queue(lanes), now),
         in_order=all(queue_of(name) == name for name in lanes),
+        by_key=any(name.rpartition(":")[2].isdigit() for name in lanes if queue_of(name) != name),
         delayed=None if depths is None else delayed(depths),
         orphans=None if depths is None else depths.get(ORPHANS, 0),
         unseen=tuple(unseen),

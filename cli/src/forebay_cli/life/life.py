@@ -11,7 +11,7 @@ from forebay.identity import born
 from forebay_cli.dead.show import stamp
 from forebay_cli.life.facts import Facts
 from forebay_cli.life.now import Now, now
-from forebay_cli.life.said import Hold
+from forebay_cli.life.said import NEXT, WAITS, Hold, Said
 from forebay_cli.life.tries import Try, tries
 
 _UNSAID_MS = 1000  # a wait that is shorter is not worth a line
@@ -21,7 +21,7 @@ _UNSAID_MS = 1000  # a wait that is shorter is not worth a line
 class Moment:
     """Something that happened, or a wait between two such things."""
 
-    what: str  # accepted | attempt | waited | replayed | missing | dropped | dead
+    what: str  # accepted | attempt | waited | order | replayed | missing | dropped | dead
     at: int | None  # ms since 1970
     text: str
     attempt: Try | None = None
@@ -44,7 +44,7 @@ def life(facts: Facts) -> Life:
     return Life(
         id=id_,
         facts=_about(facts, accepted),
-        moments=(*_beginning(accepted), *_attempts(tries(facts), facts.holds, accepted), *_ending(facts)),
+        moments=(*_beginning(accepted), *_attempts(tries(facts), facts, accepted), *_ending(facts)),
         now=now(facts, accepted),
     )
 
@@ -74,17 +74,29 @@ def _beginning(accepted: int | None) -> Iterator[Moment]:
         yield Moment(what="accepted", at=accepted, text="stored by the broker and answered 2xx")
 
 
-def _attempts(made: Iterable[Try], holds: Sequence[Hold], accepted: int | None) -> Iterator[Moment]:
+def _attempts(made: Iterable[Try], facts: Facts, accepted: int | None) -> Iterator[Moment]:
     before: Try | None = None
+    since = 0
     for one in made:
         if before is None or one.number <= before.number:
-            yield from _first(one, before, accepted, holds)
+            yield from _first(one, before, accepted, facts.holds)
         else:
-            yield from _between(before, one, holds)
+            yield from _between(before, one, facts.holds)
+        yield from _turns(facts.said, since, one.ended)
+        since = one.ended
         yield Moment(what="attempt", at=one.at, text=_sentence(one), attempt=one)
         if one.died_of:
             yield Moment(what="dead", at=one.ended, text=one.died_of)
         before = one
+    yield from _turns(facts.said, since, facts.now)
+
+
+def _turns(said: Sequence[Said], since: int, until: int) -> Iterator[Moment]:
+    """What it waited for by its key in a time."""
+    for one in said:
+        if since <= one.at < until and one.event in (WAITS, NEXT):
+            behind = f"waits behind {one.text('behind')}, an earlier one of its key that is tried again"
+            yield Moment(what="order", at=one.at, text=behind if one.event == WAITS else "its turn has come")
 
 
 def _first(one: Try, before: Try | None, accepted: int | None, holds: Sequence[Hold]) -> Iterator[Moment]:

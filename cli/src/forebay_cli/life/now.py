@@ -6,6 +6,7 @@ A delivery that succeeds at once is counted and not logged; what follows from si
 from dataclasses import dataclass
 
 from forebay_cli.dead.show import stamp
+from forebay_cli.life import said
 from forebay_cli.life.facts import Facts
 from forebay_cli.life.said import Said
 
@@ -16,7 +17,7 @@ _CLOSE_MS = 1000  # between two moments that different clocks tell
 class Now:
     """Where it is."""
 
-    place: str  # dead letters | delay tier | queue | delivered | dropped | gone | not known
+    place: str  # dead letters | delay tier | lane | queue | delivered | dropped | gone | not known
     sure: bool
     text: str
     next: str  # the command to run, or what to do
@@ -25,9 +26,11 @@ class Now:
 def now(facts: Facts, accepted: int | None) -> Now:
     if facts.letter is not None:
         return _dead(facts)
-    last = facts.said[-1] if facts.said else None
-    if last is None:
-        return _unsaid(facts, accepted)
+    return _said(facts, facts.said[-1]) if facts.said else _unsaid(facts, accepted)
+
+
+def _said(facts: Facts, last: Said) -> Now:
+    """By the last line about it."""
     match last.event:
         case "delivery.ok":
             return Now(
@@ -38,6 +41,11 @@ def now(facts: Facts, accepted: int | None) -> Now:
             return Now(place="dropped", sure=True, text=text, next="nothing is to be done, unless the handler is wrong")
         case "delivery.dead":
             return _no_letter(facts, last)
+        case said.WAITS:
+            return _behind(facts, last)
+        case said.NEXT:
+            text = f"its turn came at {stamp(last.at)}: in flight, or delivered at the first attempt, most likely"
+            return Now(place="delivered", sure=False, text=text, next=_command(facts, "status"))
         case _:
             return _retried(facts, last)
 
@@ -81,11 +89,29 @@ def _no_letter(facts: Facts, last: Said) -> Now:
     )
 
 
+def _behind(facts: Facts, last: Said) -> Now:
+    """In its lane; the worker that said so may be gone, and another one further."""
+    behind = last.text("behind") or ""
+    text = f"in its lane since {stamp(last.at)}, most likely: it waits behind {behind}, an earlier one of its key"
+    return Now(place="lane", sure=False, text=text, next=_command(facts, "explain", behind))
+
+
+def _rests(facts: Facts, last: Said, due: int, status: str) -> Now:
+    """In its lane, where later ones of its key wait behind it."""
+    again = f"attempt {int(last.number('attempt') or 0) + 1} at {stamp(due)}" if facts.now < due else "it is due again"
+    if last.flag("held"):
+        text = f"held in its lane after its last attempt: {again}; its key waits until the destination takes it"
+        return Now(place="lane", sure=True, text=text, next="repair the destination, or set afterDeadLetter: Continue")
+    return Now(place="lane", sure=True, text=f"in its place in its lane, where its key waits: {again}", next=status)
+
+
 def _retried(facts: Facts, last: Said) -> Now:
-    """Put into a tier; where it went then, nobody has said yet."""
+    """Put into a tier, or kept in its place; where it went then, nobody has said yet."""
     tier = last.number("retry_in_s") or 0
     due = last.at + round(tier * 1000)
     status = _command(facts, "status")
+    if last.flag("in_place"):
+        return _rests(facts, last, due, status)
     if facts.now < due:
         text = (
             f"in the delay tier of {tier:g} s until {stamp(due)}; then attempt {int(last.number('attempt') or 0) + 1}"
@@ -119,7 +145,8 @@ def _unsaid(facts: Facts, accepted: int | None) -> Now:
         return Now(place="not known", sure=False, text=text, next=status)
     if busy and not facts.in_order:
         waiting = sum(queue.waiting or 0 for queue in busy.values())
-        text = f"delivered at the first attempt, or still waiting for its turn: {waiting:,} wait, in lanes with an order of their own"
+        order = "each behind the earlier ones of its key" if facts.by_key else "in lanes with an order of their own"
+        text = f"delivered at the first attempt, or still waiting for its turn: {waiting:,} wait, {order}"
         return Now(place="not known", sure=False, text=text, next=status)
     passed = {
         name for name, queue in busy.items() if queue.oldest_at is not None and accepted < queue.oldest_at - _CLOSE_MS

@@ -13,6 +13,7 @@ _TEXT = re.compile(r"(\d\d):(\d\d):(\d\d)\.(\d{3}) \w+ +\w*: (\S+)  (.*)")
 _FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)(?: |$)')
 _NUMBERS = frozenset({"attempt", "status", "retry_in_s", "ms", "age_s", "bytes", "held_back"})
 _DAY = 86_400_000  # ms
+WAITS, NEXT = "order.waits", "order.next"  # a webhook waits behind an earlier one of its key; it does no longer
 _LARGEST = 2**53  # no number of ours is larger; NaN is not smaller either
 
 
@@ -27,6 +28,9 @@ class Said:
     def number(self, name: str) -> float | None:
         value = self.fields.get(name)
         return value if isinstance(value, (int, float)) and abs(value) < _LARGEST else None
+
+    def flag(self, name: str) -> bool:
+        return str(self.fields.get(name)) == "True"
 
     def text(self, name: str) -> str | None:
         value = self.fields.get(name)

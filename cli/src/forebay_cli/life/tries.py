@@ -18,7 +18,7 @@ class Try:
     error: str | None  # None: it was delivered
     status: int | None = None
     answer: str = ""
-    retry_in_s: float | None = None  # the tier that it was put into then; None if nothing says so
+    retry_in_s: float | None = None  # of the tier that it was put into then, or in its lane; None if nothing says so
     replayed_from: str | None = None
     died_of: str | None = None  # it was the last one, and the logs say so
 

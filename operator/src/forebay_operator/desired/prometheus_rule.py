@@ -51,6 +51,7 @@ def alerts(source: WebhookSource) -> list[Alert]:
     wanted = source.spec.monitoring.alerts
     return [
         *_endpoint(source), *_broker(source), *_refusals(source, wanted), *_letters(source, wanted), *_breaker(source),
+        *_order(source),
     ]  # fmt: skip
 
 
@@ -237,5 +238,22 @@ def _breaker(source: WebhookSource) -> list[Alert]:
             "5m",
             "nothing is delivered, because most attempts fail",
             "The circuit breaker of a worker does not close: webhooks wait in their queue until the destination takes them again.",
+        )
+    ]
+
+
+def _order(source: WebhookSource) -> list[Alert]:
+    ordering = source.spec.worker.ordering
+    if ordering is None or ordering.after_dead_letter != "Hold":
+        return []
+    return [
+        Alert(
+            "ForebayKeysHeld",
+            "warning",
+            # While one is tried again, which is each minute, it is not counted.
+            f"sum(max_over_time({series(source, 'forebay_keys_held')}[5m])) > 0",
+            "0m",
+            "webhooks of some keys wait behind one that was given up",
+            "{{ $value }} keys get nothing until the destination takes the webhook that holds each of them.",
         )
     ]
