@@ -1,11 +1,13 @@
 """A consumer on real brokers: each message until it is settled, on the connection that delivered it and on no other."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
-from forebay.amqp.consumer import Consumer, Message
+from forebay.amqp.consumer import Consumer, Lane, Message
 from tests.broker.proxy import proxy
 from tests.broker.test_publisher import QUEUE, declare, message, publishing
 from tests.support.brokers import VirtualHost
@@ -25,9 +27,9 @@ class Reading:
 
 
 @asynccontextmanager
-async def consuming(uri: str, *, prefetch: int = 10) -> AsyncIterator[Reading]:
+async def consuming(uri: str, *, prefetch: int = 10, lanes: tuple[Lane, ...] = ()) -> AsyncIterator[Reading]:
     found: list[Message] = []
-    consumer = Consumer(lambda: uri, name="test", queue=QUEUE, prefetch=prefetch, on_message=found.append)
+    consumer = Consumer(lambda: uri, name="test", queue=QUEUE, prefetch=prefetch, on_message=found.append, lanes=lanes)
     running = asyncio.ensure_future(consumer.run())
     try:
         yield Reading(consumer, found)
@@ -78,6 +80,27 @@ async def test_no_more_are_open_than_were_asked_for(newest_broker: VirtualHost) 
         await it.got(4)
         await eventually(so(lambda: it.consumer.consuming))
         assert len(it.messages) == 4
+
+
+async def test_of_a_lane_no_more_are_open_than_it_may_have_whatever_waits_there(newest_broker: VirtualHost) -> None:
+    await fill(newest_broker, 10)
+    aside = f"{QUEUE}:busy"
+    quorum = {"durable": True, "arguments": {"x-queue-type": "quorum"}}
+    await newest_broker.management.put(f"queues/{newest_broker.name}/{quote(aside)}", quorum)
+    async with publishing(newest_broker.uri) as publisher:
+        await asyncio.gather(*(publisher.publish("", aside, message(n)) for n in range(10)))
+    async with consuming(newest_broker.uri, prefetch=5, lanes=(Lane(aside, most=3),)) as it:
+
+        def taken() -> Counter[str]:
+            return Counter(one.routing_key for one in it.messages)
+
+        await it.got(8)
+        assert taken() == {QUEUE: 5, aside: 3}
+        next(one for one in it.messages if one.routing_key == aside).ack()
+        await it.got(9)
+        it.consumer.take(1)  # beside those that are open
+        await it.got(11)
+        assert taken() == {QUEUE: 6, aside: 5}
 
 
 async def test_what_was_rejected_comes_again_and_says_so(broker: VirtualHost) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ class Tap:
         self.told: list[str] = []
         self.waited: list[float] = []
 
-    async def take(self) -> bool:
+    async def take(self, group: Hashable = None) -> bool:
         self.waiters.append(asyncio.get_running_loop().create_future())
         return await self.waiters[-1]
 
@@ -108,7 +108,7 @@ class Slots:
     def __init__(self, free: int) -> None:
         self.free = free
 
-    async def take(self) -> Over | None:
+    async def take(self, group: Hashable = None) -> Over | None:
         while not self.free:
             await asyncio.sleep(0)
         self.free -= 1

@@ -33,7 +33,7 @@ from forebay_worker.measures import Measures
 from forebay_worker.ordered import WINDOW, OrderedSettler, OrderedSlots, Sequence
 from forebay_worker.outcome import Outcome
 from forebay_worker.pacing import pacing
-from forebay_worker.rotation import Rotation
+from forebay_worker.rotation import Rotation, share
 from forebay_worker.settle import Message, Settler
 from forebay_worker.traced import traced
 from forebay_worker.witness import WorkerWitness
@@ -83,7 +83,7 @@ class Worker:
         self._pacing = pacing(settings, self._broker_url, lambda: self._gate, self._measures, log)
         self._claims = self._large(storage) if storage else None
         claimed = self._claims.deliver if self._claims else homeless
-        self._sequence = Sequence(self._hand_on) if settings.ordered else None
+        self._sequence = Sequence(self._hand_on, witness.waits) if settings.ordered else None
         self._consumption = consumption = Consumption(
             deliver,
             OrderedSettler(settler=settler, sequence=self._sequence, hold=settings.hold) if self._sequence else settler,
@@ -229,10 +229,11 @@ def prefetch(concurrency: int) -> int:
 
 def lanes(settings: WorkerSettings) -> tuple[Lane, ...]:
     """The lanes to consume beside the queue."""
-    names, leaving = Names.of(settings.source), frozenset(settings.leaving)
+    names, most = Names.of(settings.source), share(settings.concurrency)
     ordered = frozenset(ordered_lanes(settings.queue, MAX_LANES))  # those that leave may be of an earlier spec
     return tuple(
-        Lane(names.queue(lane), WINDOW if lane in ordered else None, leaving=lane in leaving) for lane in settings.lanes
+        Lane(names.queue(lane), WINDOW if lane in ordered else None, most=most, leaving=lane in settings.leaving)
+        for lane in settings.lanes
     )
 
 

@@ -22,7 +22,7 @@ PAUSE_AFTER_FAULT = 1.0
 
 Deliver = Callable[[Envelope], Awaitable[Outcome]]
 # Waits until an attempt may begin; what it returns hears that the attempt is over. None: the message is to be given back.
-Admit = Callable[[], Awaitable[Callable[[], None] | None]]
+Admit = Callable[[Message], Awaitable[Callable[[], None] | None]]
 # Hears of each attempt as soon as it has ended: how, what follows, and how many seconds it took.
 Ended = Callable[[Outcome, Decision, float], None]
 
@@ -168,7 +168,7 @@ class Consumption:
 
     async def _admitted(self, number: int, message: Message) -> None:
         assert self._admit is not None
-        over = await self._admit()
+        over = await self._admit(message)
         if over is None:
             message.give_back()
             return

@@ -24,14 +24,8 @@ class Pacing:
         measures: Measures,
         log: Log,
     ) -> None:
-        names, name, limit = Names.of(settings.source), f"forebay-worker {settings.source}", settings.rate_limit
-        self._permits = (
-            Permits(url, name=f"{name} permits", names=names, limit=limit, most=settings.concurrency, log=log)
-            if limit
-            else None
-        )
-        count = settings.max_in_flight
-        self._slots = Slots(url, name=f"{name} slots", queue=names.slots(count), log=log) if count else None
+        limit = settings.rate_limit
+        self._permits, self._slots = _permits(settings, url, log), _slots(settings, url, log)
         self._parts = [part for part in (self._permits, self._slots) if part is not None]
         self.admission = Admission(self._slots, self._permits, intake, measures.permit_wait())
         self.prefetch = ahead(settings.concurrency, limit.rate) if limit else settings.concurrency
@@ -56,6 +50,28 @@ class Pacing:
 
     def _waiting(self) -> int:
         return sum(part.waiting for part in self._parts)
+
+
+def _permits(settings: WorkerSettings, url: Callable[[], str], log: Log) -> Permits | None:
+    if settings.rate_limit is None:
+        return None
+    return Permits(
+        url,
+        name=f"forebay-worker {settings.source} permits",
+        names=Names.of(settings.source),
+        limit=settings.rate_limit,
+        most=settings.concurrency,
+        queue=settings.queue if settings.own_rate_limit else None,
+        log=log,
+    )
+
+
+def _slots(settings: WorkerSettings, url: Callable[[], str], log: Log) -> Slots | None:
+    if settings.max_in_flight is None:
+        return None
+    own = settings.queue if settings.own_max_in_flight else None
+    queue = Names.of(settings.source).slots(settings.max_in_flight, own)
+    return Slots(url, name=f"forebay-worker {settings.source} slots", queue=queue, log=log)
 
 
 def pacing(

@@ -6,8 +6,11 @@ ahead at a slow rate; and when none may begin for long, it gives them back and t
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
+
+from forebay_worker.rotation import lane_of
+from forebay_worker.settle import Message
 
 # Seconds for which a message waits in a worker's hands. Well below RabbitMQ's patience, as a delivery may take long, too.
 PATIENCE = 540.0
@@ -22,15 +25,15 @@ Over = Callable[[], None]
 class Permits(Protocol):
     """Where permits come from. Each is for one attempt."""
 
-    async def take(self) -> bool:
-        """Wait for a permit. False: there will be none."""
+    async def take(self, group: Hashable = None) -> bool:
+        """Wait for a permit, in turn with other groups. False: there will be none."""
 
 
 class Slots(Protocol):
     """Where slots come from. Each goes back when the attempt is over."""
 
-    async def take(self) -> Over | None:
-        """Wait for a slot. None: there will be none."""
+    async def take(self, group: Hashable = None) -> Over | None:
+        """Wait for a slot, in turn with other groups. None: there will be none."""
 
 
 class Intake(Protocol):
@@ -72,15 +75,15 @@ class Admission:
         """Whether no messages are taken, because none may begin for long."""
         return self._resting is not None
 
-    async def __call__(self) -> Over | None:
-        """Wait until an attempt may begin; call what it returns when it is over. None: the message is to be given back."""
+    async def __call__(self, message: Message) -> Over | None:
+        """Wait until an attempt may begin, in turn with other lanes; call what it returns when it is over. None: the message is to be given back."""
         if self._kept is not None:
             kept, self._kept = self._kept, None
             return kept
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._patience):
-                return await self._enter()
+                return await self._enter(lane_of(message))
         except TimeoutError:
             await self._rest()
             return None
@@ -94,14 +97,14 @@ class Admission:
             self._resting.cancel()
             await asyncio.gather(self._resting, return_exceptions=True)
 
-    async def _enter(self) -> Over | None:
+    async def _enter(self, lane: Hashable = None) -> Over | None:
         """A slot first: a permit that waited for one would be used later than it was counted."""
-        over = _nothing if self._slots is None else await self._slots.take()
+        over = _nothing if self._slots is None else await self._slots.take(lane)
         if over is None or self._permits is None:
             return over
         permitted = False
         try:
-            permitted = await self._permits.take()
+            permitted = await self._permits.take(lane)
         finally:
             if not permitted:
                 over()

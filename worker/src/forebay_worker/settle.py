@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
-from forebay.envelope import AmqpMessage, Envelope, as_sent, encode, obituary
+from forebay.envelope import QUEUE_HEADER, AmqpMessage, Envelope, as_sent, encode, obituary
 from forebay.errors import Busy, Rejected, Unavailable
 from forebay.topology import DELAY_EXCHANGE, Names, delay_key, queue_of
 from forebay_worker.retry import UNDECODABLE, Ack, DeadLetter, Decision, RetryIn
@@ -118,7 +118,7 @@ def undecodable(message: Message, error: str, queue: str, at: int) -> AmqpMessag
         message_id=message.message_id or "",
         timestamp=at // 1000,
         content_type=message.content_type,
-        headers={**as_sent(message.headers), "forebay-queue": queue, **obituary(UNDECODABLE, error, at)},
+        headers={**as_sent(message.headers), QUEUE_HEADER: queue, **obituary(UNDECODABLE, error, at)},
         body=message.body,
     )
 

@@ -69,6 +69,9 @@ class Lane:
     # is never cancelled: the broker would hand what follows to another one while what came before is not settled. It takes all of
     # it back at once when the connection ends.
     window: int | None = None
+    most: int | None = (
+        None  # how many messages may be open of a lane that is not ordered; None: as many as of the queue
+    )
     leaving: bool = False  # whether it is no fault when it is gone
 
 
@@ -187,7 +190,8 @@ class Consumer:
 
         if self.stale(generation) or not channel.is_open:
             return
-        channel.basic_qos(prefetch_count=lane.window or self._wanted)  # of the consumer that comes next
+        window = lane.window or min(self._wanted, lane.most or self._wanted)
+        channel.basic_qos(prefetch_count=window)  # of the consumer that comes next
         channel.basic_consume(
             lane.queue, _never_called, consumer_tag=tag, arguments=self._arguments(), callback=registered
         )

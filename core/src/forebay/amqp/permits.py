@@ -16,8 +16,7 @@ of the rate, by the number of workers that were heard of of late.
 import asyncio
 import contextlib
 import uuid
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -27,6 +26,7 @@ from forebay.amqp.link import Link, resolve
 from forebay.bucket import Bucket
 from forebay.telemetry import Log
 from forebay.topology import Names, RateLimit
+from forebay.turns import Turns
 
 # Seconds. Who has waited so long is short of permits: one that lies in the queue comes sooner.
 SHORT = 0.02
@@ -42,17 +42,25 @@ class Permits:
     """Takes permits for one worker, and pours them for all when it is this worker's turn."""
 
     def __init__(
-        self, url: Callable[[], str], *, name: str, names: Names, limit: RateLimit, most: int, log: Log | None = None
+        self,
+        url: Callable[[], str],
+        *,
+        name: str,
+        names: Names,
+        limit: RateLimit,
+        most: int,
+        queue: str | None = None,
+        log: Log | None = None,
     ) -> None:
-        """`most`: how many the worker can use at once."""
+        """`most`: how many the worker can use at once; `queue`: the one that has the limit for itself, None: many share it."""
         self.link = Link(url, name, self, log)
         self._exchange = names.exchange
-        self._wanted, self._queue = names.permits_wanted, names.permits(limit)
+        self._wanted, self._queue = names.permits_wanted(queue), names.permits(limit, queue)
         self._limit = limit
         # A hundredth of a second's permits on the way hide the way to the broker; more would be kept from others.
         self._prefetch = max(1, min(most, limit.burst, round(limit.rate / 100)))
         self._note_every = min(max(0.5 / limit.rate, _OFTEN), _SELDOM)
-        self._waiters: deque[tuple[asyncio.Future[bool], float]] = deque()  # and since when each waits
+        self._waiters = Turns[tuple[asyncio.Future[bool], float]]()  # and since when each waits
         self._thirst = asyncio.Event()
         self._told_at = 0.0  # when the last note was written
         self._closed = False
@@ -77,20 +85,19 @@ class Permits:
         """How many wait for a permit."""
         return len(self._waiters)
 
-    async def take(self) -> bool:
-        """Wait for a permit and use it up. False: there will be none, because this is closed."""
+    async def take(self, group: Hashable = None) -> bool:
+        """Wait for a permit, in turn with other groups, and use it up. False: there will be none, because this is closed."""
         if self._closed:
             return False
         waiter: asyncio.Future[bool] = self._loop.create_future()
         entry = (waiter, self._loop.time())
-        self._waiters.append(entry)
+        self._waiters.append(entry, group)
         self._thirst.set()
         self._consume()
         try:
             return await waiter
         finally:
-            with contextlib.suppress(ValueError):  # granted: it is out already
-                self._waiters.remove(entry)
+            self._waiters.discard(entry)  # unless it is granted and out already
 
     def close(self) -> None:
         """Grant no more: who waits hears it now."""
@@ -154,7 +161,7 @@ class Permits:
             self._tag = None
 
     def _grant(self) -> bool:
-        """Give a permit to who has waited longest; whether anybody waits."""
+        """Give a permit to whose turn it is; whether anybody waits."""
         while self._waiters:
             waiter, _ = self._waiters.popleft()
             if not waiter.done():
@@ -184,7 +191,8 @@ class Permits:
                 self._thirst.clear()
 
     def _short(self) -> bool:
-        return bool(self._waiters) and self._loop.time() - self._waiters[0][1] >= SHORT
+        now = self._loop.time()
+        return any(now - since >= SHORT for _, since in self._waiters)
 
     def _send_note(self) -> None:
         self._told_at = self._loop.time()

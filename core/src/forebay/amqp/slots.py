@@ -6,9 +6,7 @@ takes one message and is cancelled when nobody waits: an idle worker keeps no sl
 """
 
 import asyncio
-import contextlib
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -17,6 +15,7 @@ from pika.channel import Channel
 
 from forebay.amqp.link import Link, resolve
 from forebay.telemetry import Log
+from forebay.turns import Turns
 
 GiveBack = Callable[[], None]
 
@@ -27,7 +26,7 @@ class Slots:
     def __init__(self, url: Callable[[], str], *, name: str, queue: str, log: Log | None = None) -> None:
         self.link = Link(url, name, self, log)
         self._queue = queue
-        self._waiters: deque[asyncio.Future[GiveBack | None]] = deque()
+        self._waiters = Turns[asyncio.Future[GiveBack | None]]()
         self._closed = False
         self._channel: Channel | None = None
         self._asking: set[str] = set()  # tags of the consumers that have no slot yet
@@ -38,12 +37,12 @@ class Slots:
         """How many wait for a slot."""
         return len(self._waiters)
 
-    async def take(self) -> GiveBack | None:
-        """Wait for a slot; what is returned gives it back. None: there will be none, because this is closed."""
+    async def take(self, group: Hashable = None) -> GiveBack | None:
+        """Wait for a slot, in turn with other groups; what is returned gives it back. None: there will be none, this is closed."""
         if self._closed:
             return None
         waiter: asyncio.Future[GiveBack | None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters.append(waiter, group)
         self._ask()
         try:
             return await waiter
@@ -53,8 +52,7 @@ class Slots:
                 give_back()
             raise
         finally:
-            with contextlib.suppress(ValueError):  # granted: it is out already
-                self._waiters.remove(waiter)
+            self._waiters.discard(waiter)  # unless it is granted and out already
 
     def close(self) -> None:
         """Grant no more: who waits hears it now."""
