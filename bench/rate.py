@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import rig
 from forebay.settings import Destination, WorkerSettings
-from forebay.topology import Names, RateLimit, SourceTopology, source_objects
+from forebay.topology import Names, Pace, RateLimit, SourceTopology, source_objects
 
 LIMIT = RateLimit(requests=200, per_s=1.0, burst=10)
 WINDOW = 10 * LIMIT.per_s
@@ -60,7 +60,7 @@ async def clock() -> AsyncIterator[Clock]:
 
 async def measured(broker: rig.Broker, filler: rig.Service, place: Path, source: str) -> dict[str, Any]:
     """Play it once (about 30 s). `filler` is an ingest of the source."""
-    topology = SourceTopology(names=Names.of(source), rate_limit=LIMIT)
+    topology = SourceTopology(names=Names.of(source), paces=(Pace(rate_limit=LIMIT),))
     await broker.management.declare(source_objects(rig.VHOST, topology))
     report = await rig.load("steady", "-url", filler.url, "-secret", rig.SECRET, "-c", "32", "-n", str(BACKLOG))
     if report["accepted"] != BACKLOG:

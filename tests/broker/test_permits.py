@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from forebay.amqp.permits import Permits
-from forebay.topology import Names, RateLimit, SourceTopology, shared_objects, source_objects, worker_user
+from forebay.topology import Names, Pace, RateLimit, SourceTopology, shared_objects, source_objects, worker_user
 from tests.support.brokers import VirtualHost
 from tests.support.waiting import eventually, so
 
@@ -77,7 +77,7 @@ class Place:
 
 @asynccontextmanager
 async def limited(host: VirtualHost, limit: RateLimit) -> AsyncIterator[Place]:
-    topology = SourceTopology(names=NAMES, queues=(), rate_limit=limit)
+    topology = SourceTopology(names=NAMES, queues=(), paces=(Pace(rate_limit=limit),))
     user = f"worker-{host.name}"
     needed = [
         one
@@ -97,6 +97,18 @@ async def limited(host: VirtualHost, limit: RateLimit) -> AsyncIterator[Place]:
 async def place(broker: VirtualHost) -> AsyncIterator[Place]:
     async with limited(broker, LIMIT) as one:
         yield one
+
+
+async def test_what_waits_is_permitted_lane_by_lane_in_turn(newest_broker: VirtualHost) -> None:
+    async with limited(newest_broker, RateLimit(requests=20, per_s=1.0, burst=1)) as place:
+        permits, order = (await place.taker()).permits, list[str]()
+
+        async def deliver(lane: str) -> None:
+            assert await permits.take(lane)
+            order.append(lane)
+
+        await asyncio.gather(*map(deliver, ("busy", "busy", "busy", "busy", "default")))
+        assert order[:2] == ["busy", "default"]
 
 
 async def test_the_rate_holds_while_workers_come_and_die(place: Place) -> None:

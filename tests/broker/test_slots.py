@@ -8,7 +8,7 @@ import pytest
 
 from forebay.amqp.slots import Slots
 from forebay.filling import fill
-from forebay.topology import Names, SourceTopology, shared_objects, slots_objects, source_objects, worker_user
+from forebay.topology import Names, Pace, SourceTopology, shared_objects, slots_objects, source_objects, worker_user
 from tests.support.brokers import VirtualHost
 from tests.support.waiting import eventually, so
 
@@ -59,10 +59,8 @@ class Place:
 
 @pytest.fixture
 async def place(broker: VirtualHost) -> AsyncIterator[Place]:
-    topology = SourceTopology(names=NAMES, queues=(), max_in_flight=COUNT)
-    made = slots_objects(broker.name, topology)
-    assert made is not None
-    queue, filled = made
+    topology = SourceTopology(names=NAMES, queues=(), paces=(Pace(max_in_flight=COUNT),))
+    ((queue, filled, _),) = slots_objects(broker.name, topology)
     user = f"worker-{broker.name}"
     exchanges = [one for one in (*shared_objects(broker.name), *source_objects(broker.name, topology)) if one.kind == "exchange"]  # fmt: skip
     await broker.management.declare([*exchanges, queue, *worker_user(broker.name, NAMES, user, "pw")])

@@ -8,7 +8,7 @@ import pytest
 from forebay.manifest import read_source
 from forebay.schema import plain_schema
 from forebay.source import WebhookSource
-from forebay.source.model import LATER_KEY
+from forebay.source.queues import Queue
 from forebay.source.values import DURATION
 from forebay_operator.desired import Platform, desired, source_topology
 from forebay_operator.desired.platform import (
@@ -177,8 +177,6 @@ POD_SAMPLES: dict[str, Any] = {
 
 
 def _leaves(schema: dict[str, Any], path: str) -> list[tuple[str, dict[str, Any]]]:
-    if LATER_KEY in schema:
-        return []
     if "properties" not in schema or f"{path}" in SAMPLES:
         return [(path, schema)]
     return [leaf for name, field in schema["properties"].items() for leaf in _leaves(field, f"{path}.{name}")]
@@ -226,11 +224,20 @@ def test_a_field_that_is_accepted_takes_effect(path: str) -> None:
     assert _becomes(after) != _becomes(manifest(**around))
 
 
-@pytest.mark.parametrize("name", ["concurrency", "match"])
+OF_A_QUEUE = {
+    "name": "b",
+    "match": {"header": {"name": "X-A"}},
+    "concurrency": 9,
+    "replicas": 3,
+    "rateLimit": {"requests": 7},
+    "maxInFlight": 7,
+}
+
+
+@pytest.mark.parametrize("name", plain_schema(Queue)["properties"])
 def test_a_field_of_a_queue_takes_effect(name: str) -> None:
-    changed = {"concurrency": 9, "match": {"header": {"name": "X-A"}}}
     before = manifest(spec__queues=QUEUES)
-    after = manifest(spec__queues=[{**QUEUES[0], name: changed[name]}])
+    after = manifest(spec__queues=[{**QUEUES[0], name: OF_A_QUEUE[name]}])
     assert _becomes(after) != _becomes(before)
 
 

@@ -57,13 +57,14 @@ async def test_workers_that_share_a_rate_keep_it_through_a_kill_and_lose_nothing
         assert most <= limit.requests / 60 * seconds + (limit.burst or 0) + 3
 
 
-async def fill(host: VirtualHost, run: LocalRun, count: int) -> None:
+async def fill(host: VirtualHost, run: LocalRun, count: int, queue: str = "default") -> None:
+    """Put so many webhooks into a queue; their ids are numbers, after its name if it is another than default."""
     publisher = Publisher(lambda: host.uri, name="test")
     running = asyncio.ensure_future(publisher.run())
     await eventually(so(lambda: publisher.obstacle is None))
-    queue = run.names.queue()
+    prefix = "" if queue == "default" else queue
     for number in range(count):
-        one = envelope(id=str(number), received_at=int(time.time() * 1000))
-        await publisher.publish(run.names.exchange, queue, encode(one))
+        one = envelope(id=f"{prefix}{number}", queue=queue, received_at=int(time.time() * 1000))
+        await publisher.publish(run.names.exchange, run.names.queue(queue), encode(one))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

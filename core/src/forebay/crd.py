@@ -8,7 +8,6 @@ from typing_extensions import override
 
 from forebay.schema import Schema, plain_schema
 from forebay.source import GROUP, KIND, VERSION, WebhookSource
-from forebay.source.model import LATER_KEY
 from forebay.source.status import Status
 from forebay.source.values import LIMITS_KEY
 
@@ -79,12 +78,10 @@ def structural_schema() -> Schema:
 
 
 def _structural(schema: Schema) -> Schema:
-    """Without Forebay's own marks: a field that comes later is refused by a rule of the object it is in."""
-    result = {key: value for key, value in schema.items() if key not in (LATER_KEY, LIMITS_KEY)}
+    """Without Forebay's own mark."""
+    result = {key: value for key, value in schema.items() if key != LIMITS_KEY}
     if "properties" in result:
-        later = {name: field[LATER_KEY] for name, field in result["properties"].items() if LATER_KEY in field}
         result["properties"] = {name: _structural(field) for name, field in result["properties"].items()}
-        _add_rules(result, [_refusal(name, remedy) for name, remedy in later.items()])
     if "items" in result:
         result["items"] = _structural(result["items"])
         result.setdefault("x-kubernetes-list-type", "atomic")
@@ -99,16 +96,6 @@ _ORDER = ("description", "type", "format", "default", "enum", "x-kubernetes-vali
 
 def _rank(key: str) -> tuple[int, str]:
     return (_ORDER.index(key) if key in _ORDER else len(_ORDER) - 2, key)
-
-
-def _add_rules(schema: Schema, rules: list[dict[str, str]]) -> None:
-    if rules:
-        schema["x-kubernetes-validations"] = [*schema.get("x-kubernetes-validations", []), *rules]
-
-
-def _refusal(name: str, remedy: str) -> dict[str, str]:
-    escaped = f"__{name}__" if name == "namespace" else name  # a word of CEL's own
-    return {"rule": f"!has(self.{escaped})", "message": f"{name} is not supported yet; {remedy}"}
 
 
 def _column(name: str, kind: str, path: str, priority: int) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from forebay.schema import Schema, plain_schema
 from forebay.source import API_VERSION, WebhookSource
-from forebay.source.model import LATER_KEY
 from forebay.source.values import DURATION, FACTOR, LIMITS_KEY, QUANTITY
 
 FILE = "docs/reference/webhooksource.md"
@@ -17,8 +16,7 @@ _INTRODUCTION = f"""\
 <!-- Made from core/src/forebay/source by `make reference`. Do not edit. -->
 # WebhookSource
 
-Every field of `{API_VERSION}`. `kubectl explain whs.spec` says the same. Required fields are **bold**; what is marked
-*not supported yet* is refused, so that nothing is silently ignored.
+Every field of `{API_VERSION}`. `kubectl explain whs.spec` says the same. Required fields are **bold**.
 
 Durations are written as `500ms`, `30s`, `5m`, `1h30m` or `3d`, bytes as `512Ki`, `1Mi` or `1048576`.
 """
@@ -58,8 +56,6 @@ def _row(path: str, name: str, field: Schema, *, required: bool) -> str:
 
 def _described(field: Schema) -> str:
     words = [_escaped(field.get("description", "")), _limits(field)]
-    if LATER_KEY in field:
-        words.append(f"*Not supported yet*; {_escaped(field[LATER_KEY])}.")
     return " ".join(word for word in words if word)
 
 

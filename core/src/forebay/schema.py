@@ -1,7 +1,7 @@
 """The source model as one plain schema tree: no references, no unions with null. Reads nothing, changes nothing.
 
 Kubernetes wants it so (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema),
-and a reference page is easily written from it. Forebay's own marks (LATER_KEY, LIMITS_KEY) are still in it.
+and a reference page is easily written from it. Forebay's own mark (LIMITS_KEY) is still in it.
 """
 
 from collections.abc import Mapping

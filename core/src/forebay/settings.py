@@ -317,8 +317,10 @@ class WorkerSettings:
     destination: Destination | None = None
     handler: Handler | None = None
     concurrency: int = 10
-    rate_limit: RateLimit | None = None  # of all workers of the source together
-    max_in_flight: int | None = None  # of all workers of the source together
+    rate_limit: RateLimit | None = None  # of all workers of the source together …
+    own_rate_limit: bool = False  # … or of those of this queue
+    max_in_flight: int | None = None  # of all workers of the source together …
+    own_max_in_flight: bool = False  # … or of those of this queue
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     storage: Storage | None = None
     circuit_breaker: CircuitBreaker | None = None

@@ -11,13 +11,14 @@ twice changes nothing. Mutable settings are policies, everything that must hold 
                                                                      nobody bound ──> forebay.orphans
 
 What paces a source's deliveries has further queues, which hold no webhooks: forebay.NS.NAME.permits.wanted and
-….permits.rate-BURST for a rate limit (forebay.amqp.permits), ….permits.slots-COUNT for maxInFlight (forebay.amqp.slots).
+….permits.rate-BURST for a rate limit (forebay.amqp.permits), ….permits.slots-COUNT for maxInFlight (forebay.amqp.slots); with
+:QUEUE at the end those of a queue that has such a limit for itself.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 DEFAULT_QUEUE = "default"
@@ -87,6 +88,15 @@ class RateLimit:
         return self.requests / self.per_s
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What bounds the deliveries of all workers of some queues together."""
+
+    queue: str | None = None  # short name of the one queue that has these limits for itself; None: all that have no own
+    rate_limit: RateLimit | None = None
+    max_in_flight: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """The broker names of one source. Namespaces and names hold no dots (the source model sees to it), so no two meet."""
@@ -122,18 +132,20 @@ class Names:
         """What the names of all queues begin with that pace deliveries and hold no webhooks; no webhooks' queue has it."""
         return f"{self.exchange}.permits."
 
-    @property
-    def permits_wanted(self) -> str:
-        """The queue of the workers' notes that they are short of permits."""
-        return f"{self.permits_prefix}wanted"
+    def permits_wanted(self, queue: str | None = None) -> str:
+        """The queue of the workers' notes that they are short of permits; `queue`: of the one whose own limit it is."""
+        return self._of(queue, "wanted")
 
-    def permits(self, limit: RateLimit) -> str:
+    def permits(self, limit: RateLimit, queue: str | None = None) -> str:
         """The queue of permits. Its length is its burst and can not be changed, so another burst is another queue."""
-        return f"{self.permits_prefix}rate-{limit.burst}"
+        return self._of(queue, f"rate-{limit.burst}")
 
-    def slots(self, count: int) -> str:
+    def slots(self, count: int, queue: str | None = None) -> str:
         """The queue with so many slots, one for each delivery that may be under way."""
-        return f"{self.permits_prefix}slots-{count}"
+        return self._of(queue, f"slots-{count}")
+
+    def _of(self, queue: str | None, name: str) -> str:
+        return f"{self.permits_prefix}{name}" if queue is None else f"{self.permits_prefix}{name}:{queue}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +166,8 @@ class SourceTopology:
     lanes: tuple[str, ...] = ()  # short names of all lanes of the queues
     ordered: bool = False  # whether each lane is consumed by one worker at a time
     retention: Retention = field(default_factory=Retention)
-    rate_limit: RateLimit | None = None
+    paces: tuple[Pace, ...] = ()
     seen_s: int | None = None  # for how long webhooks are remembered to drop duplicates; None: they are not
-    max_in_flight: int | None = None
 
 
 def lane(queue: str, name: str) -> str:
@@ -221,7 +232,7 @@ def source_objects(vhost: str, source: SourceTopology) -> list[BrokerObject]:
         *(_queue(vhost, names.queue(queue), _source_queue_arguments(names)) for queue in source.queues),
         *(_queue(vhost, names.queue(lane), lane_arguments) for lane in source.lanes),
         *(way for place in (*source.queues, *source.lanes) for way in ways_into(vhost, names, place)),
-        *(_pacing_objects(vhost, names, source.rate_limit) if source.rate_limit else ()),
+        *(item for pace in source.paces for item in _pacing_objects(vhost, names, pace)),
         *(
             ()
             if source.seen_s is None
@@ -236,10 +247,13 @@ def ways_into(vhost: str, names: Names, queue: str, *, place: str | None = None)
     return [_binding(vhost, names.exchange, at, key), _binding(vhost, RETURN_EXCHANGE, at, f"*.{key}")]
 
 
-def _pacing_objects(vhost: str, names: Names, limit: RateLimit) -> list[BrokerObject]:
+def _pacing_objects(vhost: str, names: Names, pace: Pace) -> list[BrokerObject]:
+    limit, notes = pace.rate_limit, {"x-max-length": _NOTES, "x-message-ttl": _NOTE_TTL_MS}
+    if limit is None:
+        return []
     queues = {
-        names.permits_wanted: {"x-single-active-consumer": True, "x-max-length": _NOTES, "x-message-ttl": _NOTE_TTL_MS},
-        names.permits(limit): {"x-max-length": limit.burst},
+        names.permits_wanted(pace.queue): {"x-single-active-consumer": True, **notes},
+        names.permits(limit, pace.queue): {"x-max-length": limit.burst},
     }
     return [
         *(_queue(vhost, queue, {**arguments, "x-overflow": "drop-head"}) for queue, arguments in queues.items()),
@@ -249,23 +263,39 @@ def _pacing_objects(vhost: str, names: Names, limit: RateLimit) -> list[BrokerOb
 
 def pacing_left(source: SourceTopology, queues: Iterable[str]) -> list[str]:
     """Of these queues, those that paced the source's deliveries by earlier wishes. They hold no webhooks."""
-    names, limit = source.names, source.rate_limit
-    wanted = {names.permits_wanted, names.permits(limit)} if limit else set()
-    if source.max_in_flight:
-        wanted.add(names.slots(source.max_in_flight))
+    names, wanted = source.names, set[str]()
+    for pace in source.paces:
+        if pace.rate_limit:
+            wanted |= {names.permits_wanted(pace.queue), names.permits(pace.rate_limit, pace.queue)}
+        if pace.max_in_flight:
+            wanted.add(names.slots(pace.max_in_flight, pace.queue))
     return sorted(name for name in queues if name.startswith(names.permits_prefix) and name not in wanted)
 
 
-def slots_objects(vhost: str, source: SourceTopology) -> tuple[BrokerObject, BrokerObject] | None:
-    """The queue of a source's slots, if it has any, and the binding that says that it has been filled.
+class SlotsObjects(NamedTuple):
+    """A queue of slots.
 
-    A classic queue: its messages go back and forth for good, and are never fewer or more. The log of a quorum queue would
+    A classic one: its messages go back and forth for good, and are never fewer or more. The log of a quorum queue would
     grow with each time, and its dead-lettering may lose or double one in a crash.
     """
-    if source.max_in_flight is None:
-        return None
-    queue = source.names.slots(source.max_in_flight)
-    return _queue(vhost, queue, {"x-queue-type": "classic"}), _binding(vhost, source.names.exchange, queue, queue)
+
+    queue: BrokerObject
+    filled: BrokerObject  # the binding that says that it has been filled
+    size: int
+
+
+def slots_objects(vhost: str, source: SourceTopology) -> list[SlotsObjects]:
+    """The queues of a source's slots."""
+    names = source.names
+    counts = {
+        names.slots(pace.max_in_flight, pace.queue): pace.max_in_flight for pace in source.paces if pace.max_in_flight
+    }
+    return [
+        SlotsObjects(
+            _queue(vhost, name, {"x-queue-type": "classic"}), _binding(vhost, names.exchange, name, name), count
+        )
+        for name, count in counts.items()
+    ]
 
 
 def unused_queue(vhost: str, queue: str) -> str:

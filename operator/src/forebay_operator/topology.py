@@ -97,13 +97,11 @@ async def _settle(
 
 
 async def _fill_slots(source: WebhookSource, broker: Broker) -> None:
-    wanted, count = slots_objects(broker.vhost, source_topology(source)), source.spec.worker.max_in_flight
-    if wanted is None or count is None or not broker.holdings.lacks(wanted):
-        return
-    queue, filled = wanted
-    await broker.declare([queue])
-    await broker.fill(queue, count)
-    await broker.declare([filled])
+    for queue, filled, count in slots_objects(broker.vhost, source_topology(source)):
+        if broker.holdings.lacks([queue, filled]):
+            await broker.declare([queue])
+            await broker.fill(queue, count)
+            await broker.declare([filled])
 
 
 def objects(source: WebhookSource, broker: Broker) -> list[BrokerObject]:

@@ -70,14 +70,11 @@ async def settle(source: WebhookSource, broker: Broker, vhost: str) -> Place:
 
 async def _fill_slots(management: Management, vhost: str, source: SourceTopology) -> None:
     """Another run of the source may use them already."""
-    wanted, count = slots_objects(vhost, source), source.max_in_flight
-    if wanted is None or count is None:
-        return
-    queue, filled = wanted
-    await management.declare([queue])
-    if not await management.get(filled.path):
-        await fill(management, vhost, queue, count)
-        await management.declare([filled])
+    for queue, filled, count in slots_objects(vhost, source):
+        await management.declare([queue])
+        if not await management.get(filled.path):
+            await fill(management, vhost, queue, count)
+            await management.declare([filled])
 
 
 async def leave(broker: Broker, users: tuple[str, ...]) -> None:

@@ -1,19 +1,16 @@
 """What every part of a source has in common: frozen, strict, camelCase, and faults that say what to write instead.
 
 What is wrong with fields together, each by itself being right, a part says in `faults()`; the source as a whole refuses
-what any of its parts says, so that everything is said at once. A field that the surface promises and the code does not keep yet is marked
-with `Later`; whoever sets it is told so. Enabling it is taking the mark away.
+what any of its parts says, so that everything is said at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import PydanticCustomError
 
 
 class Problem(NamedTuple):
@@ -69,32 +66,6 @@ def several(problems: Iterable[Problem]) -> PydanticCustomError:
 def wrong(message: str, remedy: str) -> PydanticCustomError:
     """The error of a single value."""
     return several([Problem((), message, remedy)])
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """Marks a field whose behavior is not built yet; the text says what to do until then."""
-
-    until_then: str = ""
-
-    @property
-    def remedy(self) -> str:
-        return f"leave it out; {self.until_then}" if self.until_then else "leave it out"
-
-    def _refuse(self, value: Any) -> Any:
-        if value is None:
-            return None
-        raise wrong("not supported yet", self.remedy)
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self._refuse, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), LATER_KEY: self.remedy}
-
-
-# How the JSON schema carries the mark to the CRD and the reference.
-LATER_KEY = "x-forebay-later"
 
 
 def cel(*rules: tuple[str, str]) -> JsonDict:

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from forebay.settings import RetryPolicy
-from forebay.source.model import Later, Part, Problem, cel
+from forebay.source.model import Part, Problem, cel
 from forebay.source.values import (
     Bytes,
     Factor,
@@ -20,6 +20,7 @@ from forebay.source.values import (
     Span,
     duration,
 )
+from forebay.source.worker import DeliveryRate
 from forebay.topology import DEAD_QUEUE, DEFAULT_QUEUE
 
 EventType = Annotated[str, Shape(r"[!-~]+", "an event type such as push or invoice.*, without spaces", 128)]
@@ -106,8 +107,20 @@ class Queue(Part):
         le=1000,
         description="Deliveries at once of one worker process. Default: worker.concurrency.",
     )
-    priority: Annotated[int | None, Later("give it more concurrency than the others")] = Field(
-        default=None, ge=1, le=10, description="Its share of workers among the queues."
+    replicas: int | None = Field(
+        default=None, ge=0, le=100, description="Worker processes of this queue. Default: worker.replicas."
+    )
+    rate_limit: DeliveryRate | None = Field(
+        default=None,
+        description="Attempts to deliver in a time, all processes of this queue together. Default: worker.rateLimit, which"
+        " queues without their own share.",
+    )
+    max_in_flight: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Deliveries at once, all processes of this queue together. Default: worker.maxInFlight, which queues"
+        " without their own share.",
     )
 
     @override
@@ -218,6 +231,23 @@ class DeadLetter(Part):
         default_factory=DeadLetterRetention,
         description="How long they are kept. Default: until somebody replays or discards them.",
     )
+
+
+# Of queues and worker together.
+QUEUE_RULES = (
+    (
+        "!has(self.queues) || !has(self.worker.autoscaling) || self.queues.all(queue, !has(queue.replicas))",
+        "give replicas of a queue or worker.autoscaling, not both",
+    ),
+)
+
+
+def scaling_of_queues_faults(queues: tuple[Queue, ...], *, autoscaled: bool) -> Iterator[Problem]:
+    """What QUEUE_RULES say."""
+    for index, queue in enumerate(queues):
+        if autoscaled and queue.replicas is not None:
+            message = "give replicas of a queue or worker.autoscaling, not both"
+            yield Problem((index, "replicas"), message, "keep one of them")
 
 
 def routing_faults(queues: tuple[Queue, ...]) -> Iterator[Problem]:

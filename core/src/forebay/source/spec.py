@@ -9,7 +9,14 @@ from typing_extensions import override
 from forebay.source.cluster import LabelKey, LabelValue, Monitoring
 from forebay.source.ingest import Ingest
 from forebay.source.model import Part, Problem, cel, contradictions, list_map, several
-from forebay.source.queues import DeadLetter, Queue, Retry, routing_faults
+from forebay.source.queues import (
+    QUEUE_RULES,
+    DeadLetter,
+    Queue,
+    Retry,
+    routing_faults,
+    scaling_of_queues_faults,
+)
 from forebay.source.references import Broker
 from forebay.source.storage import STORAGE_RULES, Storage, storage_faults
 from forebay.source.values import Namespace, Shape, SourceName
@@ -67,6 +74,7 @@ class Spec(Part):
                 "broker can not be changed: webhooks wait on the old one; make a second source and delete this one",
             ),
             *STORAGE_RULES,
+            *QUEUE_RULES,
         )
     )
 
@@ -101,7 +109,9 @@ class Spec(Part):
 
     @override
     def faults(self) -> Iterator[Problem]:
-        yield from (Problem(("queues", *path), text, remedy) for path, text, remedy in routing_faults(self.queues))
+        scaled = scaling_of_queues_faults(self.queues, autoscaled=self.worker.autoscaling is not None)
+        found = (*routing_faults(self.queues), *scaled)
+        yield from (Problem(("queues", *path), text, remedy) for path, text, remedy in found)
         yield from storage_faults(self.storage, self.ingest, self.queues, self.worker)
 
 

@@ -12,10 +12,8 @@ from forebay_operator.desired.settings import queue_names
 
 def objects(source: WebhookSource) -> list[Object]:
     endpoint = [_budget(source, ingest_name(source), "ingest", None, 1)] if ingest.most(source) > 1 else []
-    if worker.most(source) < 2:
-        return endpoint
     # Webhooks wait in the queue for a worker; half of them may go at once. Of 3 that is 2, of 1 that is 1.
-    queues = queue_names(source)
+    queues = [queue for queue in queue_names(source) if worker.most(source, queue) > 1]
     return [*endpoint, *(_budget(source, worker_name(source, queue), "worker", queue, "50%") for queue in queues)]
 
 

@@ -14,8 +14,17 @@ from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
 from forebay.source.storage import Storage
 from forebay.source.verification import Handshake, Hmac, Jwt, Verification
-from forebay.source.worker import Auth, CircuitBreaker, Destination, Handler, OAuth2, Worker, usual_burst
-from forebay.topology import DEFAULT_QUEUE, RateLimit
+from forebay.source.worker import (
+    Auth,
+    CircuitBreaker,
+    DeliveryRate,
+    Destination,
+    Handler,
+    OAuth2,
+    Worker,
+    usual_burst,
+)
+from forebay.topology import DEFAULT_QUEUE, Pace, RateLimit
 from forebay_operator.desired.lanes import lanes_of, leaving_of
 from forebay_operator.desired.metadata import Object, metadata, settings_name
 from forebay_operator.desired.platform import Platform
@@ -23,6 +32,7 @@ from forebay_operator.desired.platform import Platform
 # What a worker does around its longest delivery before it ends: give back what waits, settle, close.
 DRAIN_MARGIN_S = 10.0
 INGESTS = 2  # endpoint processes, unless the manifest says
+WORKERS = 1  # worker processes of each queue, likewise
 
 
 def objects(source: WebhookSource, platform: Platform) -> list[Object]:
@@ -237,7 +247,7 @@ def _storage(storage: Storage | None) -> settings.Storage | None:
 
 
 def worker_settings(source: WebhookSource, queue: str, platform: Platform) -> WorkerSettings:
-    worker = source.spec.worker
+    worker, own = source.spec.worker, _of_its_own(source, queue)
     leaving = leaving_of(source, queue)
     return WorkerSettings(
         source=source.key,
@@ -249,8 +259,10 @@ def worker_settings(source: WebhookSource, queue: str, platform: Platform) -> Wo
         destination=_destination(worker.destination, platform, source.path) if worker.destination else None,
         handler=_handler(worker.handler) if worker.handler else None,
         concurrency=concurrency(source, queue),
-        rate_limit=rate_limit(source),
-        max_in_flight=source.spec.worker.max_in_flight,
+        rate_limit=_rate_limit(own.rate_limit or worker.rate_limit),
+        own_rate_limit=own.rate_limit is not None,
+        max_in_flight=own.max_in_flight or worker.max_in_flight,
+        own_max_in_flight=own.max_in_flight is not None,
         retry=_retry(source.spec.retry),
         circuit_breaker=_breaker(worker.circuit_breaker) if worker.circuit_breaker else None,
         storage=_storage(source.spec.storage),
@@ -268,13 +280,33 @@ def drain_s(source: WebhookSource) -> float:
 
 def concurrency(source: WebhookSource, queue: str) -> int:
     """Deliveries at once of one worker of the queue."""
-    own = next((q.concurrency for q in source.spec.queues if q.name == queue), None)
-    return own or source.spec.worker.concurrency
+    return _of_its_own(source, queue).concurrency or source.spec.worker.concurrency
 
 
-def rate_limit(source: WebhookSource) -> RateLimit | None:
-    """What all workers of the source keep together."""
-    limit = source.spec.worker.rate_limit
+def replicas(source: WebhookSource, queue: str) -> int:
+    """Workers of the queue, if no autoscaler says."""
+    own, shared = _of_its_own(source, queue).replicas, source.spec.worker.replicas
+    given = shared if own is None else own
+    return WORKERS if given is None else given
+
+
+def paces(source: WebhookSource) -> tuple[Pace, ...]:
+    """What bounds the source's deliveries: what all workers share, and what queues have for themselves."""
+    queues = (_pace(queue, queue.name) for queue in source.spec.queues)
+    return tuple(pace for pace in (_pace(source.spec.worker), *queues) if pace.rate_limit or pace.max_in_flight)
+
+
+def _pace(who: Worker | Queue, queue: str | None = None) -> Pace:
+    return Pace(queue=queue, rate_limit=_rate_limit(who.rate_limit), max_in_flight=who.max_in_flight)
+
+
+def _of_its_own(source: WebhookSource, queue: str) -> Queue:
+    """What the manifest says of the queue alone."""
+    found = (one for one in source.spec.queues if one.name == queue)
+    return next(found, Queue.model_construct(name=queue))
+
+
+def _rate_limit(limit: DeliveryRate | None) -> RateLimit | None:
     if limit is None:
         return None
     return RateLimit(requests=limit.requests, per_s=limit.period, burst=limit.burst or usual_burst(limit.requests))

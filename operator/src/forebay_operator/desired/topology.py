@@ -3,11 +3,11 @@
 from forebay.source import WebhookSource
 from forebay.topology import Names, Retention, SourceTopology
 from forebay_operator.desired.lanes import lanes_of
-from forebay_operator.desired.settings import queue_names, rate_limit
+from forebay_operator.desired.settings import paces, queue_names
 
 
 def source_topology(source: WebhookSource) -> SourceTopology:
-    """The source's queues, their lanes, the retention of its dead letters, its rate limit, and how long it remembers what came."""
+    """The source's queues, their lanes, the retention of its dead letters, what paces its deliveries, and how long it remembers what came."""
     retention, deduplication = source.spec.dead_letter.retention, source.spec.ingest.deduplication
     queues = queue_names(source)
     return SourceTopology(
@@ -18,7 +18,6 @@ def source_topology(source: WebhookSource) -> SourceTopology:
         retention=Retention(
             age_s=None if retention.age is None else round(retention.age), count=retention.count, bytes=retention.bytes
         ),
-        rate_limit=rate_limit(source),
-        max_in_flight=source.spec.worker.max_in_flight,
+        paces=paces(source),
         seen_s=round(deduplication.window) if deduplication else None,
     )

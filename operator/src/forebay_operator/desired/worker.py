@@ -12,9 +12,8 @@ from forebay_operator.desired.ingest import storage_credentials
 from forebay_operator.desired.metadata import Object, worker_name
 from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.pod import NO_VERSIONS, Process, Versions, deployment, service_account
-from forebay_operator.desired.settings import fingerprint, queue_names, worker_file, worker_settings
+from forebay_operator.desired.settings import fingerprint, queue_names, replicas, worker_file, worker_settings
 
-REPLICAS = 1
 RESOURCES = Resources(requests={"cpu": "100m", "memory": "64Mi"}, limits={"memory": "512Mi"})
 
 
@@ -28,16 +27,10 @@ def secrets(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
     return (*_secrets(source.spec.worker), *storage_credentials(source))
 
 
-def replicas(source: WebhookSource) -> int:
-    """How many pods each queue has, if no autoscaler says."""
-    given = source.spec.worker.replicas
-    return REPLICAS if given is None else given
-
-
-def most(source: WebhookSource) -> int:
+def most(source: WebhookSource, queue: str) -> int:
     """How many pods a queue may ever have."""
     scaling = source.spec.worker.autoscaling
-    return scaling.max_replicas if scaling else replicas(source)
+    return scaling.max_replicas if scaling else replicas(source, queue)
 
 
 def process(source: WebhookSource, queue: str, platform: Platform) -> Process:
@@ -53,7 +46,7 @@ def process(source: WebhookSource, queue: str, platform: Platform) -> Process:
         settings_hash=fingerprint(dump(fixed)),
         secrets=secrets(source),
         ports=(),
-        replicas=None if worker.autoscaling else replicas(source),
+        replicas=None if worker.autoscaling else replicas(source, queue),
         grace_s=round(settings.drain_s) + 5,
         resources=worker.resources or RESOURCES,
         template=worker.pod_template or PodTemplate(),
