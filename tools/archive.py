@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -40,7 +41,7 @@ class Image:
 
 
 def program(binary: Path, image: Image) -> Path:
-    """The archive of an image that is one static program, and nothing else; it lies beside the program."""
+    """The archive of an image that is one program and the libraries it is linked to; it lies beside the program."""
     target = binary.with_name(f"{binary.name}.tar")
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -48,8 +49,17 @@ def program(binary: Path, image: Image) -> Path:
             with tempfile.TemporaryDirectory(prefix="forebay-image-") as folder:
                 Path(folder).chmod(0o755)
                 shutil.copy(binary, Path(folder) / image.command[0].lstrip("/"))
+                for library in _libraries(binary):
+                    (Path(folder) / library.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(library, Path(folder) / library.relative_to("/"))
                 pack(Path(folder), image, target)
     return target
+
+
+def _libraries(binary: Path) -> list[Path]:
+    """This machine's, where the dynamic linker finds them; none for a static program."""
+    said = subprocess.run(["ldd", str(binary)], check=False, capture_output=True, text=True).stdout  # noqa: S603, S607
+    return [Path(found) for found in re.findall(r"(?:=> |^\s+)(/\S+) \(0x", said, re.MULTILINE)]
 
 
 def pack(root: Path, image: Image, target: Path) -> None:

@@ -11,10 +11,11 @@ load thinner, never a burst. Endpoints are chosen as a Service would: ready ones
 import asyncio
 import json
 import math
+import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from bench.faults import webhooks
 from bench.faults.ledger import Ledger
@@ -49,7 +50,7 @@ class _Reply:
 class Load:
     """`rate` webhooks a second over so many connections, until `stop`. `endpoints` says where to, best first.
 
-    One that does not answer within `connect_s` is passed over.
+    One that does not answer within `connect_s` is passed over. With `trust` it is TLS, for this host and no other.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class Load:
         connections: int,
         connect_s: float = 1.0,
         copies: bool = False,
+        host: str = webhooks.HOST,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self._ledger = ledger
         self._endpoints = endpoints
@@ -69,6 +72,8 @@ class Load:
         self._interval = connections / rate
         self._connections = connections
         self._connect_s = connect_s
+        self._host = host
+        self._tls: dict[str, Any] = {"ssl": trust, "server_hostname": host} if trust else {}
         self._stop = asyncio.Event()
         self._turn = 0
         self._requests = 0
@@ -111,7 +116,8 @@ class Load:
         for step in range(len(endpoints)):
             try:
                 async with asyncio.timeout(self._connect_s):
-                    return _Link(*await asyncio.open_connection(*endpoints[(self._turn + step) % len(endpoints)]))
+                    address = endpoints[(self._turn + step) % len(endpoints)]
+                    return _Link(*await asyncio.open_connection(*address, **self._tls))
             except (OSError, TimeoutError):
                 continue
         self._ledger.unreachable += 1
@@ -123,11 +129,11 @@ class Load:
         number = self._next()
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                link.writer.write(webhooks.request(ledger.run, number, self._path))
+                link.writer.write(webhooks.request(ledger.run, number, self._path, self._host))
                 reply = await _read(link.reader)
         except TimeoutError:
             ledger.lose_sight(number, _now(), "timeout")
-        except ConnectionError:
+        except OSError:  # TLS has errors of its own beside ConnectionError
             ledger.lose_sight(number, _now(), "reset")
         except asyncio.IncompleteReadError as error:
             ledger.lose_sight(number, _now(), "cut short" if error.partial else "closed")

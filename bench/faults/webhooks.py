@@ -5,6 +5,7 @@ import hmac
 import re
 
 EVENT = "push"
+HOST = "forebay.test"
 SECRET = b"a-secret-that-only-the-fault-run-knows"
 POISON_EVERY, POISON_AT = 200, 13  # one in so many is one the destination refuses for good
 
@@ -21,11 +22,11 @@ def body(run: str, number: int) -> bytes:
     return b'{"webhook": "%b-%d", "padding": "%b"}' % (run.encode(), number, _PADDING.encode())
 
 
-def request(run: str, number: int, path: str) -> bytes:
+def request(run: str, number: int, path: str, host: str = HOST) -> bytes:
     """The whole request, as GitHub would send it."""
     content = body(run, number)
     return (
-        f"POST {path} HTTP/1.1\r\nHost: forebay.test\r\nUser-Agent: GitHub-Hookshot/f00d\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: GitHub-Hookshot/f00d\r\n"
         f"Content-Type: application/json\r\nX-GitHub-Event: {EVENT}\r\nX-GitHub-Delivery: {run}-{number}\r\n"
         f"X-Hub-Signature-256: {signature(content)}\r\nContent-Length: {len(content)}\r\n\r\n"
     ).encode() + content

@@ -1,5 +1,6 @@
-"""The RabbitMQ of the stories: a pod from an image that is made here, with its data on a volume."""
+"""The RabbitMQ of the stories: pods from an image that is made here, with their data on volumes; one node, or three."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.archive import Image, pack
@@ -7,10 +8,7 @@ from tools.rabbitmq_root import locked, root_of
 
 from tests.cluster.cluster import HERE, Cluster
 
-NAMESPACE = "rabbitmq"
 USERNAME, PASSWORD = "admin", "a-login-that-only-this-cluster-knows"
-URI = f"amqp://{USERNAME}:{PASSWORD}@rabbitmq.{NAMESPACE}.svc:5672/%2F"
-MANAGEMENT = f"http://rabbitmq.{NAMESPACE}.svc:15672"
 _SUITE = "sid"  # whose RabbitMQ is the newest
 _IMAGE = Image(
     name=f"forebay.test/rabbitmq:{_SUITE}",
@@ -32,7 +30,25 @@ def archive() -> Path:
     return target
 
 
-def install(cluster: Cluster) -> None:
-    cluster.kubectl("create", "namespace", NAMESPACE)
-    cluster.kubectl("apply", f"--namespace={NAMESPACE}", "-f", str(HERE / "manifests/rabbitmq.yaml"))
-    cluster.kubectl("rollout", "status", f"--namespace={NAMESPACE}", "statefulset/rabbitmq", "--timeout=120s")
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A RabbitMQ in a namespace of its own, which is called as its manifest is."""
+
+    namespace: str
+
+    @property
+    def uri(self) -> str:
+        return f"amqp://{USERNAME}:{PASSWORD}@rabbitmq.{self.namespace}.svc:5672/%2F"
+
+    @property
+    def management(self) -> str:
+        return f"http://rabbitmq.{self.namespace}.svc:15672"
+
+    def install(self, cluster: Cluster) -> None:
+        cluster.kubectl("create", "namespace", self.namespace)
+        manifest = HERE / f"manifests/{self.namespace}.yaml"
+        cluster.kubectl("apply", f"--namespace={self.namespace}", "-f", str(manifest))
+        cluster.kubectl("rollout", "status", f"--namespace={self.namespace}", "statefulset/rabbitmq", "--timeout=180s")
+
+
+ONE, THREE = Broker("rabbitmq"), Broker("rabbitmq-three")

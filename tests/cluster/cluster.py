@@ -21,6 +21,10 @@ class Refused(Exception):
     """kubectl said no; the text is what it said."""
 
 
+def is_ready(pod: Object) -> bool:
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ()))
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """Spoken to by kubectl and Helm, as a person does."""

@@ -1,4 +1,4 @@
-"""One cluster for all stories, with RabbitMQ and Forebay on it: on a node of our own, or on the cluster that KUBECONFIG names."""
+"""One cluster for all stories, with RabbitMQ and Forebay on it: on a node of our own, on kind (KIND=1), or on the cluster that KUBECONFIG names."""
 
 import json
 import os
@@ -13,8 +13,10 @@ from tools import images
 from tools.build import BuildError, built
 
 from forebay.errors import ForebayError
-from tests.cluster import broker
+from tests.cluster import broker, front
 from tests.cluster.cluster import Cluster
+from tests.cluster.front import Front
+from tests.cluster.kind import kind
 from tests.cluster.node.node import Node, NoNode, build
 from tests.cluster.tenant import Tenant
 from tests.support.helm import TREE
@@ -31,12 +33,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     with suppress(NoNode, BuildError, ForebayError):  # the tests will say so
         built("helm-3")
         if not os.environ.get("KUBECONFIG"):
-            build()
+            if not os.environ.get("KIND"):
+                build()
             _archives()
 
 
 def _archives() -> list[Path]:
-    return [*images.archives().values(), broker.archive()]
+    return [*images.archives().values(), broker.archive(), *front.archives()]
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +51,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(Path(given), home, node if node.is_up else None)
         return
     archives = _archives()
+    if os.environ.get("KIND"):
+        with kind(home, archives) as kubeconfig:
+            yield Cluster(kubeconfig, home)
+        return
     node = Node(tmp_path_factory.mktemp("cluster") / "node")
     try:
         node.up()
@@ -63,12 +70,20 @@ def installed(cluster: Cluster) -> str:
     """RabbitMQ, and Forebay by the very commands of docs/install.md; what those printed. Nothing where Forebay is already."""
     if "forebay" in cluster.helm.run("list", "--namespace=forebay-system", "--short").split():
         return ""
-    broker.install(cluster)
-    given = {"RABBITMQ": broker.URI, "MANAGEMENT": broker.MANAGEMENT}
+    broker.ONE.install(cluster)
+    given = {"RABBITMQ": broker.ONE.uri, "MANAGEMENT": broker.ONE.management}
     first, *commands = blocks(INSTALL)[0]
     assert first.startswith("export RABBITMQ=")
     shell = Shell(cluster.kubectl_path, cluster.kubeconfig, cluster.helm.binary, cluster.home, given)
     return shell.run("\n".join(commands))
+
+
+@pytest.fixture(scope="session")
+def proxy(cluster: Cluster, installed: str, tmp_path_factory: pytest.TempPathFactory) -> Front:
+    """Contour and Envoy before the endpoints. Gateway API comes with them, and the operator notices."""
+    made = front.front(cluster, tmp_path_factory.mktemp("certificates"))
+    made.install()
+    return made
 
 
 @pytest.fixture(scope="session")

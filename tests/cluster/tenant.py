@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,8 @@ import yaml
 
 from bench.faults import webhooks
 from forebay.topology import Names
-from tests.cluster.broker import MANAGEMENT, PASSWORD, USERNAME
-from tests.cluster.cluster import HERE, Cluster, Object
+from tests.cluster.broker import ONE, PASSWORD, USERNAME, Broker
+from tests.cluster.cluster import HERE, Cluster, Object, is_ready
 from tests.support.helm import TREE
 
 SOURCE = "ledger"
@@ -25,6 +25,7 @@ class Tenant:
 
     cluster: Cluster
     namespace: str
+    broker: Broker = ONE
 
     def move_in(self) -> None:
         """Have the namespace, the witness, and the secret by which it signs."""
@@ -53,6 +54,21 @@ class Tenant:
         return [
             pod for pod in found if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
+
+    @contextmanager
+    def replaced(self, component: str) -> Iterator[None]:
+        """After the block, wait until all the component's pods are others than before it, and ready."""
+        before = {pod["metadata"]["uid"] for pod in self.pods(component)}
+        yield
+        deadline = time.monotonic() + 90
+        while not self._renewed(component, before):
+            assert time.monotonic() < deadline, f"the pods of {component} are the same as before"
+            time.sleep(0.5)
+
+    def _renewed(self, component: str, before: set[str]) -> bool:
+        label = f"--selector=app.kubernetes.io/component={component}"
+        pods = self.cluster.objects("pods", f"--namespace={self.namespace}", label)
+        return bool(pods) and all(map(is_ready, pods)) and not before & {pod["metadata"]["uid"] for pod in pods}
 
     # ------------------------------------------------------------------------------------------- the source
 
@@ -97,10 +113,10 @@ class Tenant:
         answer: dict[str, Any] = json.loads(self.kubectl("get", "--raw", path))
         return answer
 
-    def load(self, rate: float, connections: int = 10) -> None:
-        """Begin to send to the source's Service."""
-        address = f"{SOURCE}-ingest.{self.namespace}.svc:80"
-        self.tell("load", address=address, path=f"/{self.namespace}/{SOURCE}", rate=rate, connections=connections)
+    def load(self, rate: float, connections: int = 10, door: Mapping[str, str] | None = None) -> None:
+        """Begin to send: to the source's Service, or through another door (`Front.door`)."""
+        way = door or {"address": f"{SOURCE}-ingest.{self.namespace}.svc:80"}
+        self.tell("load", path=f"/{self.namespace}/{SOURCE}", rate=rate, connections=connections, **way)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -115,7 +131,10 @@ class Tenant:
         """Send no more, let all come out, and draw up the account; what lies in `retained` queues counts as kept."""
         self.tell("stop")
         names = Names(self.namespace, SOURCE)
-        return self.tell(
-            "drain", vhost="/", dead=names.dead, retained=[names.queue(queue) for queue in retained],
-            management=MANAGEMENT, username=USERNAME, password=PASSWORD, within_s=within_s,
-        )  # fmt: skip
+        kept = [names.queue(queue) for queue in retained]
+        return self.ask_broker("drain", dead=names.dead, retained=kept, within_s=within_s)
+
+    def ask_broker(self, act: str, **told: Any) -> dict[str, Any]:
+        """Have the witness do something for which it needs the administrator's login at the broker."""
+        login = {"management": self.broker.management, "username": USERNAME, "password": PASSWORD}
+        return self.tell(act, vhost="/", **login, **told)

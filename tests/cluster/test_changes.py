@@ -3,11 +3,8 @@
 No webhook is refused by any of them, but by the last, and none that was acknowledged is lost.
 """
 
-import json
-import tarfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -45,12 +42,12 @@ def test_a_rollout_of_images_and_settings_refuses_nothing(
     cluster: Cluster, busy: Tenant, results: dict[str, Any]
 ) -> None:
     with busy.phase("rollout"):
-        with _other_pods(busy, "ingest"):
+        with busy.replaced("ingest"):
             busy.apply(ingest={**busy.source()["spec"]["ingest"], "maxBodyBytes": 200_000})
-        with _other_pods(busy, "worker"):
+        with busy.replaced("worker"):
             busy.apply(worker={**busy.source()["spec"]["worker"], "concurrency": 7})
         if cluster.node:  # elsewhere the images have one name alone
-            with _other_pods(busy, "ingest"), _other_pods(busy, "worker"):
+            with busy.replaced("ingest"), busy.replaced("worker"):
                 parts = [f"--set={part}.image.tag={_other_tag(part)}" for part in ("ingest", "worker")]
                 cluster.helm.run("upgrade", *RELEASE, f"--set=image.tag={_other_tag('operator')}", *parts)
             for part in ("ingest", "worker"):
@@ -72,7 +69,7 @@ def test_the_data_plane_does_not_need_the_operator(cluster: Cluster, busy: Tenan
     busy.apply(worker={**busy.source()["spec"]["worker"], "concurrency": 9})
     time.sleep(5)
     before = _versions(busy)
-    with _other_pods(busy, "worker"):
+    with busy.replaced("worker"):
         cluster.kubectl("scale", *deployment, "--replicas=1")
     busy.wait_ready()
     account = busy.account()
@@ -84,11 +81,11 @@ def test_the_data_plane_does_not_need_the_operator(cluster: Cluster, busy: Tenan
 def test_a_secret_is_rotated_with_both_valid_for_a_while(busy: Tenant) -> None:
     old, new = {"name": "github", "key": "secret"}, {"name": "github-next", "key": "secret"}
     busy.kubectl("create", "secret", "generic", "github-next", "--from-literal=secret=the-next-secret")
-    with _other_pods(busy, "ingest"):
+    with busy.replaced("ingest"):
         busy.apply(ingest={"verification": {"provider": "GitHub", "secretRefs": [new, old]}})
     busy.tell("sign", secret="the-next-secret")
     time.sleep(2)
-    with _other_pods(busy, "ingest"):
+    with busy.replaced("ingest"):
         busy.apply(ingest={"verification": {"provider": "GitHub", "secretRefs": [new]}})
     account = busy.account()
     assert account["refused"] == account["lost"] == account["left_in_queues"] == 0, account
@@ -102,39 +99,13 @@ def test_what_was_acknowledged_before_a_source_is_deleted_is_delivered_or_kept(b
     assert account["acked"] > RATE, account
 
 
-@contextmanager
-def _other_pods(someone: Tenant, component: str) -> Iterator[None]:
-    """After the block, wait until all the component's pods are others than before it, and ready."""
-    before = {pod["metadata"]["uid"] for pod in someone.pods(component)}
-    yield
-    deadline = time.monotonic() + 90
-    while not _renewed(someone, component, before):
-        assert time.monotonic() < deadline, f"the pods of {component} are the same as before"
-        time.sleep(0.5)
-
-
-def _renewed(someone: Tenant, component: str, before: set[str]) -> bool:
-    label = f"--selector=app.kubernetes.io/component={component}"
-    pods = someone.cluster.objects("pods", f"--namespace={someone.namespace}", label)
-    ready = [
-        any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ()))
-        for pod in pods
-    ]
-    return bool(pods) and all(ready) and not before & {pod["metadata"]["uid"] for pod in pods}
-
-
 def _image(pod: dict[str, Any]) -> str:
     return str(pod["spec"]["containers"][0]["image"]).rpartition(":")[2]
 
 
 def _other_tag(component: str) -> str:
     """Beside the release's: the images' archives have both."""
-    with tarfile.open(images.archives()[component]) as archive:
-        manifest = archive.extractfile("manifest.json")
-        assert manifest
-        names = json.load(manifest)[0]["RepoTags"]
-    (other,) = (name.rpartition(":")[2] for name in names if not name.endswith(f":{images.RELEASE}"))
-    return str(other)
+    return images.built_as(images.archives()[component])
 
 
 def _versions(someone: Tenant) -> dict[str, str]:

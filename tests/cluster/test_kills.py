@@ -66,6 +66,6 @@ def _pods(cluster: Cluster, someone: Tenant, what: str) -> tuple[str, list[Objec
         return someone.namespace, someone.pods(what)
     namespace, selector = {
         "operator": ("forebay-system", "app.kubernetes.io/name=forebay"),
-        "broker": (broker.NAMESPACE, "app=rabbitmq"),
+        "broker": (broker.ONE.namespace, "app=rabbitmq"),
     }[what]
     return namespace, cluster.objects("pods", f"--namespace={namespace}", f"--selector={selector}")

@@ -11,9 +11,11 @@ import contextlib
 import os
 import secrets
 import socket
+import ssl
 from collections.abc import Callable
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from pika import BlockingConnection, URLParameters
@@ -44,15 +46,29 @@ class Witness:
         self._sending: asyncio.Task[None] | None = None
 
     async def load(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Send `rate` webhooks a second to `path` at `address` (HOST:PORT) over so many `connections`, until `stop`."""
-        host, port = split_address(told["address"])
-        endpoint = (socket.gethostbyname(host), port)
+        """Send `rate` webhooks a second to `path` at `address` (HOST:PORT) over so many `connections`, until `stop`.
+
+        With `host` and `trust`, the certificates of authorities, it is HTTPS, for this host.
+        """
+        name, port = split_address(told["address"])
+        endpoint = (socket.gethostbyname(name), port)
+        trust = ssl.create_default_context(cadata=told["trust"]) if told.get("trust") else None
         self._load = Load(
             self.ledger, lambda: [endpoint], path=told["path"], rate=told["rate"], connections=told["connections"],
-            connect_s=TIMEOUT_S,
+            connect_s=TIMEOUT_S, host=told.get("host") or webhooks.HOST, trust=trust,
         )  # fmt: skip
         self._sending = asyncio.create_task(self._load.run())
         return await self.told({})
+
+    async def first(self, told: dict[str, Any]) -> dict[str, Any]:
+        """The same, until one is acknowledged, or for `within_s`; whether one was, and where it is then."""
+        before = self.ledger.answers[Answer.ACKED]
+        await self.load(told)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(told["within_s"]):
+                while self.ledger.answers[Answer.ACKED] == before:
+                    await asyncio.sleep(0.01)
+        return {"accepted": self.ledger.answers[Answer.ACKED] > before, **await self.stop(told)}
 
     async def stop(self, told: dict[str, Any]) -> dict[str, Any]:
         """Send no more; returns when each webhook that was sent has its answer."""
@@ -109,6 +125,12 @@ class Witness:
             left = await self._waiting(management, vhost, dead)
         return {**account(self.ledger), "left_in_queues": left}
 
+    async def copies(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Of each quorum queue, on how many nodes there is a copy that keeps up."""
+        async with Management(told["management"], told["username"], told["password"]) as management:
+            found = await management.get(f"queues/{quote(told['vhost'], safe='')}?columns=name,type,online")
+        return {queue["name"]: len(queue.get("online", ())) for queue in found if queue["type"] == "quorum"}
+
     async def _waiting(self, management: Management, vhost: str, dead: str) -> int:
         """In the source's own queues, and in the delay tiers, which it may share."""
         return await waiting(management, vhost, dead, (dead.rpartition(".")[0] + ".", "forebay.delay."))
@@ -136,7 +158,10 @@ def _trespass(uri: str, exchange: str, queue: str) -> dict[str, Any]:
 
 def _said(uri: str, act: Callable[[BlockingChannel], object]) -> str:
     """What the broker said: nothing, if it let it be done."""
-    connection = BlockingConnection(URLParameters(uri))
+    try:
+        connection = BlockingConnection(URLParameters(uri))
+    except AMQPError as error:  # not even let in
+        return f"{type(error).__name__}: {error}"
     try:
         channel = connection.channel()
         channel.confirm_delivery()
@@ -149,7 +174,7 @@ def _said(uri: str, act: Callable[[BlockingChannel], object]) -> str:
     return ""
 
 
-_ACTS = ("load", "stop", "mood", "phase", "sign", "impossible", "trespass", "drain")
+_ACTS = ("load", "first", "stop", "mood", "phase", "sign", "impossible", "trespass", "drain", "copies")
 
 
 async def main() -> None:

@@ -19,7 +19,8 @@ class Pair:
 def authority(folder: Path, name: str = "ca") -> Pair:
     """A CA of one's own."""
     pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
-    _openssl("req", "-x509", *_KEY, "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", pair.key,
+    use = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")  # Python 3.13 and newer ask for it
+    _openssl("req", "-x509", *_KEY, "-nodes", "-days", "2", "-subj", f"/CN={name}", *use, "-keyout", pair.key,
              "-out", pair.certificate)  # fmt: skip
     return pair
 
@@ -31,11 +32,12 @@ def issued(ca: Pair, folder: Path, name: str, *, passphrase: str = "", names: st
     """A certificate of the CA, for the machine itself if nothing else is said, with this common name."""
     pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
     locked = ("-passout", f"pass:{passphrase}") if passphrase else ("-nodes",)
-    request = folder / f"{name}.csr"
+    request, extensions = folder / f"{name}.csr", folder / f"{name}.ext"
+    extensions.write_text("authorityKeyIdentifier=keyid\n")
     _openssl("req", *_KEY, *locked, "-subj", f"/CN={name}", "-addext", f"subjectAltName={names}",
              "-keyout", pair.key, "-out", request)  # fmt: skip
     _openssl("x509", "-req", "-in", request, "-CA", ca.certificate, "-CAkey", ca.key, "-days", "2", "-copy_extensions",
-             "copy", "-out", pair.certificate)  # fmt: skip
+             "copy", "-extfile", extensions, "-out", pair.certificate)  # fmt: skip
     return pair
 
 

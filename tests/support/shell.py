@@ -16,9 +16,9 @@ def blocks(page: Path) -> list[list[str]]:
     return [block.splitlines() for block in _BLOCK.findall(page.read_text("utf-8"))]
 
 
-def told(page: Path) -> list[str]:
-    """What a page says that its first commands print at last, line by line."""
-    return page.read_text("utf-8").split("```console\n")[1].split("```")[0].splitlines()
+def told(page: Path, which: int = 0) -> list[str]:
+    """What a page says that commands print at last, line by line; those of its first block that tells so, or a later one's."""
+    return page.read_text("utf-8").split("```console\n")[1 + which].split("```")[0].splitlines()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tools.build import BuildError, built
 from tools.control_plane import NoControlPlane, binaries
@@ -54,6 +55,12 @@ class Node:
     def kubeconfig(self) -> Path:
         """The administrator's; it works on all of this machine."""
         return self.folder / "kubeconfig"
+
+    @property
+    def address(self) -> str:
+        """Where this machine reaches it, and the ports of it that pods hold."""
+        server = json.loads(self.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+        return str(urlsplit(server).hostname)
 
     @property
     def is_up(self) -> bool:
