@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pika
 import pika.exceptions
@@ -275,5 +276,19 @@ async def test_a_user_of_a_source_is_no_user_of_the_management_api(newest: Virtu
         with pytest.raises(ForebayError):
             async with type(newest.management)(newest.server.management_url, user, "secret") as management:
                 await management.version()
+    finally:
+        await newest.management.delete(f"users/{user}")
+
+
+async def test_a_worker_that_keda_counts_by_is_told_lengths_and_gets_no_message_of_another(newest: VirtualHost) -> None:
+    user = f"{newest.name}-worker"
+    await newest.management.declare(worker_user(newest.name, GITHUB, user, "secret", counts=True), settle_s=0)
+    try:
+        async with type(newest.management)(newest.server.management_url, user, "secret") as management:
+            found = await management.queues(newest.name)
+            assert {GITHUB.queue(), GITHUB.dead} <= {queue.name for queue in found}
+            path = f"queues/{quote(newest.name, safe='')}/{STRIPE.queue()}/get"
+            with pytest.raises(ForebayError):
+                await management.post(path, {"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"})
     finally:
         await newest.management.delete(f"users/{user}")

@@ -107,3 +107,18 @@ async def test_a_deleted_broker_user_is_back_with_the_password_that_pods_have(
 
     await eventually(back, within_s=30, every_s=0.5)
     assert (await applied.get("Secret", "github-broker-ingest"))["data"] == secret["data"]
+
+
+async def test_workers_that_keda_scales_get_a_login_that_may_count_and_their_password_stays(
+    applied: Api, newest_broker: VirtualHost
+) -> None:
+    secret = await applied.get("Secret", "github-broker-worker")
+    path = f"users/{secret['metadata']['annotations']['forebay.dev/broker-user']}"
+    assert (await newest_broker.management.get(path))["tags"] == []
+    await applied.apply(source(spec__worker__autoscaling={"minReplicas": 0}))
+
+    async def counts() -> bool:
+        return bool((await newest_broker.management.get(path))["tags"] == ["management"])
+
+    await eventually(counts, within_s=30, every_s=0.5)
+    assert (await applied.get("Secret", "github-broker-worker"))["data"] == secret["data"]

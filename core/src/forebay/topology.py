@@ -317,17 +317,24 @@ def own_policies(vhost: str, source: SourceTopology) -> list[BrokerObject]:
     return policies
 
 
+# The least of RabbitMQ's tags that lets a user ask the management API (https://www.rabbitmq.com/docs/management#permissions).
+COUNTS = "management"
+
+
 def ingest_user(vhost: str, names: Names, user: str, password: str) -> list[BrokerObject]:
     """A user that can publish to the source's exchange, follow what was seen, and do nothing else."""
     write, read = f"^{re.escape(names.exchange)}$", f"^{re.escape(names.seen)}$"
     return [_user(user, password), _permission(vhost, user, write=write, read=read)]
 
 
-def worker_user(vhost: str, names: Names, user: str, password: str) -> list[BrokerObject]:
-    """A user that can consume the source's queues, dead-letter and pour permits into its exchange, and delay its own messages."""
+def worker_user(vhost: str, names: Names, user: str, password: str, *, counts: bool = False) -> list[BrokerObject]:
+    """A user that can consume the source's queues, dead-letter and pour permits into its exchange, and delay its own messages.
+
+    With `counts` it may also ask the management API, which tells it names and lengths of all queues of the virtual host.
+    """
     exchange = re.escape(names.exchange)
     return [
-        _user(user, password),
+        _user(user, password, tags=COUNTS if counts else ""),
         _permission(
             vhost, user, write=f"^({exchange}|{re.escape(DELAY_EXCHANGE)})$", read=rf"^{exchange}\.(permits\.)?[^.]+$"
         ),
@@ -439,8 +446,8 @@ def _binding(vhost: str, exchange: str, queue: str, key: str) -> BrokerObject:
     )
 
 
-def _user(user: str, password: str) -> BrokerObject:
-    return BrokerObject(kind="user", name=user, path=f"users/{_quote(user)}", body={"password": password, "tags": ""})
+def _user(user: str, password: str, *, tags: str = "") -> BrokerObject:
+    return BrokerObject(kind="user", name=user, path=f"users/{_quote(user)}", body={"password": password, "tags": tags})
 
 
 def _permission(vhost: str, user: str, *, write: str, read: str) -> BrokerObject:

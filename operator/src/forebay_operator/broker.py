@@ -126,7 +126,7 @@ class Holdings:
     exchanges: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     bindings: set[tuple[str, str, str]] = field(default_factory=set)  # exchange, queue, routing key
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
-    users: set[str] = field(default_factory=set)
+    users: dict[str, str] = field(default_factory=dict)  # tags
     permissions: dict[str, dict[str, str]] = field(default_factory=dict)
     topic_permissions: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -158,7 +158,7 @@ class Holdings:
                 exchange, _, queue = item.name.partition(" -> ")
                 return self.bindings, (exchange, queue, body["routing_key"]), None
             case "user":
-                return self.users, item.name, None
+                return self.users, item.name, body["tags"]
             case "policy" | "permission" | "topic-permission":
                 return self._others[item.kind], item.name, body
 
@@ -173,7 +173,10 @@ class Holdings:
             **{f"exchange {name}": what for name, what in self.exchanges.items()},
             **{f"policy {name}": what for name, what in self.policies.items()},
             **{f"binding {exchange} {queue} {key}": None for exchange, queue, key in self.bindings},
-            **{f"user {name}": (self.permissions.get(name), self.topic_permissions.get(name)) for name in self.users},
+            **{
+                f"user {name}": (tags, self.permissions.get(name), self.topic_permissions.get(name))
+                for name, tags in self.users.items()
+            },
         }
 
 
@@ -239,7 +242,7 @@ class Broker:
             get(f"exchanges/{vhost}?columns=name,type,arguments"),
             get(f"bindings/{vhost}?columns=source,destination,destination_type,routing_key"),
             get(f"policies/{vhost}"),
-            get("users?columns=name"),
+            get("users?columns=name,tags"),
             get(f"vhosts/{vhost}/permissions"),
             get(f"vhosts/{vhost}/topic-permissions"),
         )
@@ -252,7 +255,7 @@ class Broker:
                 (b["source"], b["destination"], b["routing_key"]) for b in bindings if b["destination_type"] == "queue"
             },
             policies={p["name"]: _policy(p) for p in policies},
-            users={u["name"] for u in users},
+            users={u["name"]: ",".join(u["tags"]) for u in users},
             permissions={p["user"]: {k: p[k] for k in ("configure", "write", "read")} for p in permissions},
             topic_permissions={p["user"]: {k: p[k] for k in ("exchange", "write", "read")} for p in topics},
         )

@@ -118,7 +118,7 @@ async def _remove_users(broker: Broker, names: Names) -> None:
     for user in [name for name in broker.holdings.users if name.startswith(prefixes)]:
         if user.count(".") == names.exchange.count(".") + 2:
             await broker.delete(f"users/{_quote(user)}")
-            broker.holdings.users.discard(user)
+            broker.holdings.users.pop(user, None)
 
 
 async def _close(broker: Broker, names: Names, queues: Iterable[str]) -> None:

@@ -42,7 +42,6 @@ from forebay_operator.world import ChildId, Key
 
 Component = Literal["ingest", "worker"]
 COMPONENTS: tuple[Component, ...] = ("ingest", "worker")
-_USERS = {"ingest": ingest_user, "worker": worker_user}
 
 # Annotations: of the Secret with a component's login, the user's name; of the source, anything: another value, another login.
 LOGIN = "forebay.dev/broker-user"
@@ -151,16 +150,26 @@ def _logged_in(context: Context, key: Key, source: WebhookSource, broker: Broker
         if not says(live, login_secret(source, broker.address, component, user, _password_in(live) or "")):
             return False
         child.live = None
-    return not broker.holdings.lacks(_USERS[component](broker.vhost, _names(source), user, ""))
+    return not broker.holdings.lacks(_user_objects(source, broker, component, user, ""))
 
 
 async def _log_in(context: Context, key: Key, source: WebhookSource, broker: Broker, component: Component) -> None:
     """User first, Secret second: pods never get a login that does not work."""
     user = user_name(source, broker.address, component)
     password = await _password(context, source, user, component) or secrets.token_urlsafe(24)
-    await broker.declare(_USERS[component](broker.vhost, _names(source), user, password), again=True)
+    await broker.declare(_user_objects(source, broker, component, user, password), again=True)
     body = login_secret(source, broker.address, component, user, password)
     context.world.see_applied(key, await context.cluster.apply(body))
+
+
+def _user_objects(
+    source: WebhookSource, broker: Broker, component: Component, user: str, password: str
+) -> list[BrokerObject]:
+    """The component's user; by the workers' KEDA asks how much there is to do."""
+    if component == "ingest":
+        return ingest_user(broker.vhost, _names(source), user, password)
+    counts = source.spec.worker.autoscaling is not None
+    return worker_user(broker.vhost, _names(source), user, password, counts=counts)
 
 
 async def _password(context: Context, source: WebhookSource, user: str, component: Component) -> str | None:
@@ -215,7 +224,7 @@ class EarlierLogins:
                 self._unused.pop(user, None)
             elif time.monotonic() - self._unused.setdefault(user, time.monotonic()) > LOOK_S:
                 await broker.delete(f"users/{quote(user, safe='')}")
-                broker.holdings.users.discard(user)
+                broker.holdings.users.pop(user, None)
                 del self._unused[user]
         return not _earlier(source, broker)
 
