@@ -155,3 +155,11 @@ def test_alerts_that_are_disabled_and_clusters_without_the_api_have_no_rule() ->
     off = read_source(manifest(spec__monitoring={"alerts": {"state": "Disabled"}}))
     assert not objects(off, Platform(apis=frozenset({PROMETHEUS_RULE})))
     assert not objects(SOURCE, Platform())
+
+
+def test_how_long_it_has_to_be_so_can_be_said_but_what_fires_at_once_still_does() -> None:
+    quick = read_source(manifest(spec__monitoring={"alerts": {"holdFor": "30s"}}))
+    (rule,) = objects(quick, Platform(apis=frozenset({PROMETHEUS_RULE})))
+    holds = {one["alert"]: one["for"] for one in rule["spec"]["groups"][0]["rules"]}
+    assert holds["ForebayDeadLetters"] == holds["ForebayIngestFailing"] == "0m"
+    assert {hold for hold in holds.values() if hold != "0m"} == {"30s"}

@@ -62,6 +62,7 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.monitoring.alerts.state": ({}, "Disabled"),
     "spec.monitoring.alerts.oldestAge": ({}, "7m"),
     "spec.monitoring.alerts.silence": ({}, "7m"),
+    "spec.monitoring.alerts.holdFor": ({}, "30s"),
     "spec.monitoring.alerts.labels": ({}, {"team": "payments"}),
     "spec.monitoring.alerts.runbookUrl": ({}, "https://wiki.example.com/runbooks"),
     "spec.monitoring.dashboard.state": ({"spec__monitoring": {"dashboard": {}}}, "Disabled"),

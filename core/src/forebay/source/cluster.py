@@ -274,6 +274,10 @@ class Alerts(Part):
     silence: Annotated[float, Span("1m", "30d")] | None = Field(
         default=None, description="No webhook was accepted for so long. None: no alert."
     )
+    hold_for: Annotated[float, Span("1s", "1h")] | None = Field(
+        default=None,
+        description="How long it has to be so before an alert fires. Default: each alert's own, from 2 to 10 minutes. Those that fire at once still do.",
+    )
     labels: dict[AlertLabel, LabelValue] | None = Field(
         default=None, max_length=16, description="Labels of each alert, for routing it. They win over Forebay's own."
     )

@@ -15,6 +15,7 @@ RUNBOOKS = "https://github.com/forebay/forebay/blob/main/docs/runbooks"
 
 # Seconds that confirming may take for all but one of a hundred webhooks. Providers wait for ten, some for three.
 SLOW_CONFIRM_S = 1
+AT_ONCE = "0m"
 NOT_SUSPENDED = 'cause!="suspended"'  # that 503 is somebody's wish
 
 
@@ -59,7 +60,7 @@ def _rule(source: WebhookSource, wanted: Alerts, alert: Alert) -> Object:
     return {
         "alert": alert.name,
         "expr": alert.when,
-        "for": alert.hold,
+        "for": _hold(wanted, alert),
         "labels": {
             "severity": alert.severity,
             "namespace": source.namespace,
@@ -72,6 +73,11 @@ def _rule(source: WebhookSource, wanted: Alerts, alert: Alert) -> Object:
             "runbook_url": runbook_url(source, alert.name),
         },
     }
+
+
+def _hold(wanted: Alerts, alert: Alert) -> str:
+    """What fires at once does so whatever is wanted: a single refusal or dead letter is gone by the next look."""
+    return alert.hold if wanted.hold_for is None or alert.hold == AT_ONCE else f"{round(wanted.hold_for)}s"
 
 
 def runbook_url(source: WebhookSource, alert: str | None = None) -> str:
@@ -152,7 +158,7 @@ def _refusals(source: WebhookSource, wanted: Alerts) -> list[Alert]:
             "ForebayIngestFailing",
             "critical",
             f"{_refused(source, '5..', NOT_SUSPENDED)} > 0",
-            "0m",
+            AT_ONCE,
             "webhooks are answered 5xx",
             "About {{ $value | humanize }} in ten minutes were not taken for a fault of ours; the provider may send them again.",
         ),
@@ -176,7 +182,7 @@ def _refusals(source: WebhookSource, wanted: Alerts) -> list[Alert]:
             "ForebayLimitsExceeded",
             "warning",
             f"{_refused(source, '413|429|431')} > 0",
-            "0m",
+            AT_ONCE,
             "webhooks exceed a limit",
             "About {{ $value | humanize }} in ten minutes were too large or too many; most providers give those up.",
         ),
@@ -184,7 +190,7 @@ def _refusals(source: WebhookSource, wanted: Alerts) -> list[Alert]:
     if wanted.silence is not None:
         quiet = f"sum(increase({series(source, 'forebay_ingest_accepted_total')}[{round(wanted.silence)}s])) == 0"
         text = "No webhook was accepted for longer than spec.monitoring.alerts.silence says."
-        found.append(Alert("ForebayNoWebhooks", "warning", quiet, "0m", "no webhook comes", text))
+        found.append(Alert("ForebayNoWebhooks", "warning", quiet, AT_ONCE, "no webhook comes", text))
     return found
 
 
@@ -196,7 +202,7 @@ def _letters(source: WebhookSource, wanted: Alerts) -> list[Alert]:
             "ForebayDeadLetters",
             "warning",
             f"max({dead}) >= {wanted.dead_letters}",
-            "0m",
+            AT_ONCE,
             "dead letters wait",
             "{{ $value }} webhooks were given up and wait for somebody to look at them.",
         ),
@@ -212,7 +218,7 @@ def _letters(source: WebhookSource, wanted: Alerts) -> list[Alert]:
             "ForebayRetriesExhausted",
             "warning",
             f"sum(increase({given_up}[15m])) > 0",
-            "0m",
+            AT_ONCE,
             "webhooks were given up after all their attempts",
             "About {{ $value | humanize }} in fifteen minutes had no success within spec.retry; the destination fails for longer.",
         ),
@@ -252,7 +258,7 @@ def _order(source: WebhookSource) -> list[Alert]:
             "warning",
             # While one is tried again, which is each minute, it is not counted.
             f"sum(max_over_time({series(source, 'forebay_keys_held')}[5m])) > 0",
-            "0m",
+            AT_ONCE,
             "webhooks of some keys wait behind one that was given up",
             "{{ $value }} keys get nothing until the destination takes the webhook that holds each of them.",
         )
