@@ -69,13 +69,13 @@ class Docker:
 
 def archives() -> dict[str, Path]:
     """Forebay's images as this tree describes them, by component; built now if need be. Raises Unavailable."""
-    folder, key = _folder(), sources()
-    found = {component: folder / f"forebay-{component}-{key}.tar" for component in COMPONENTS}
+    folder = _folder()
+    found = {component: folder / f"forebay-{component}-{sources(component)}.tar" for component in COMPONENTS}
     with locked(folder / "images.lock"):
-        if not all(path.exists() for path in found.values()):
+        if missing := {component: path for component, path in found.items() if not path.exists()}:
             with _docker() as docker:
                 base = os.environ.get("BASE_IMAGE") or _loaded_base(docker)
-                for component, path in found.items():
+                for component, path in missing.items():
                     _build(docker, component, base, path)
             _prune(folder, set(found.values()))
     return found
@@ -103,9 +103,10 @@ def base() -> Path:
     return place
 
 
-def sources() -> str:
-    """A hash of all that goes into the images."""
-    files = _git("ls-files", "-co", "--exclude-standard", "--", "Dockerfile", ".dockerignore", *_INPUTS).splitlines()
+def sources(component: str) -> str:
+    """A hash of all that goes into the component's image."""
+    inputs = (*_INPUTS, *(f"{package}/src" for package in ("core", component)))
+    files = _git("ls-files", "-co", "--exclude-standard", "--", *inputs).splitlines()
     digest = hashlib.sha256((os.environ.get("BASE_IMAGE") or _base_key()).encode())
     for name in sorted(files):
         if (path := TREE / name).is_file():  # not one that is deleted and not committed yet
@@ -113,11 +114,13 @@ def sources() -> str:
     return digest.hexdigest()[:16]
 
 
+# Of each image. What the others' packages say of themselves decides what uv.lock has.
 _INPUTS = (
-    "pyproject.toml",
+    "Dockerfile",
+    ".dockerignore",
     "uv.lock",
     "tools/without_symbols.py",
-    *(f"{one}/{part}" for one in ("core", *COMPONENTS) for part in ("src", "pyproject.toml")),
+    *(f"{folder}pyproject.toml" for folder in ("", *(f"{one}/" for one in ("core", *COMPONENTS)))),
 )
 
 

@@ -46,14 +46,21 @@ def test_containers_are_nobody_by_number_and_need_no_shell() -> None:
     assert "VOLUME" not in last
 
 
-def test_images_are_built_anew_for_a_changed_source_and_not_for_a_changed_page() -> None:
-    before = sources()
+def test_an_image_is_built_anew_for_a_changed_source_of_its_own_and_for_nothing_else() -> None:
+    before = {component: sources(component) for component in COMPONENTS}
     page, source = TREE / "docs/an-untracked-page.md", TREE / "worker/src/forebay_worker/an_untracked_module.py"
+    shared = TREE / "core/src/forebay/an_untracked_module.py"
     try:
         page.write_text("x")
-        assert sources() == before
+        assert _changed(before) == set()
         source.write_text("x = 1")
-        assert sources() != before
+        assert _changed(before) == {"worker"}
+        shared.write_text("x = 1")
+        assert _changed(before) == set(COMPONENTS)
     finally:
-        page.unlink(missing_ok=True)
-        source.unlink(missing_ok=True)
+        for path in (page, source, shared):
+            path.unlink(missing_ok=True)
+
+
+def _changed(before: dict[str, str]) -> set[str]:
+    return {component for component, key in before.items() if sources(component) != key}
