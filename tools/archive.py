@@ -14,7 +14,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -26,6 +26,7 @@ class Image:
 
     name: str  # with a tag
     command: Sequence[str]
+    entrypoint: Sequence[str] = ()  # stands before the command, also where a pod says `args`
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def described(self, layer: str) -> dict[str, object]:
@@ -34,26 +35,35 @@ class Image:
         return {
             "architecture": _ARCHITECTURES.get(machine, machine),
             "os": "linux",
-            "config": {"Cmd": list(self.command), "Env": [f"{k}={v}" for k, v in self.environment.items()]},
+            "config": {
+                "Entrypoint": list(self.entrypoint),
+                "Cmd": list(self.command),
+                "Env": [f"{k}={v}" for k, v in self.environment.items()],
+            },
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
             "created": "1970-01-01T00:00:00Z",
         }
 
 
 def program(binary: Path, image: Image) -> Path:
-    """The archive of an image that is one program and the libraries it is linked to; it lies beside the program."""
-    target = binary.with_name(f"{binary.name}.tar")
+    """The archive of an image that is one program, its entrypoint, and the libraries it is linked to; it lies beside the program."""
+    key = hashlib.sha256(repr(image).encode()).hexdigest()[:8]
+    target = binary.with_name(f"{binary.name}-{key}.tar")
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
             with tempfile.TemporaryDirectory(prefix="forebay-image-") as folder:
                 Path(folder).chmod(0o755)
-                shutil.copy(binary, Path(folder) / image.command[0].lstrip("/"))
+                _copy(binary, Path(folder) / image.command[0].lstrip("/"))
                 for library in _libraries(binary):
-                    (Path(folder) / library.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
-                    shutil.copy(library, Path(folder) / library.relative_to("/"))
-                pack(Path(folder), image, target)
+                    _copy(library, Path(folder) / library.relative_to("/"))
+                pack(Path(folder), replace(image, entrypoint=image.command, command=()), target)
     return target
+
+
+def _copy(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file, target)
 
 
 def _libraries(binary: Path) -> list[Path]:

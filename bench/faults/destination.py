@@ -13,7 +13,7 @@ from typing import Literal
 from bench.faults import webhooks
 from bench.faults.ledger import Ledger
 
-Mood = Literal["ok", "flaky", "slow", "failing", "busy", "refusing", "closing"]
+Mood = Literal["ok", "flaky", "slow", "failing", "busy", "refusing", "closing", "mended"]
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _FAILING = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -24,7 +24,7 @@ _FLAKY_SHARE = 0.05  # of the answers are 503 while it is flaky
 
 
 class Destination:
-    """An HTTP server. `mood` may be changed at any time."""
+    """An HTTP server. `mood` may be changed at any time; once mended, it takes poison, too."""
 
     def __init__(self, ledger: Ledger, port: int, random: Random, host: str = "127.0.0.1") -> None:
         self.mood: Mood = "ok"
@@ -37,7 +37,7 @@ class Destination:
         self._links: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._answers: Mapping[Mood, Callable[[], Awaitable[bytes]]] = {
             "ok": self._ok, "flaky": self._flaky, "slow": self._slow, "failing": self._failing, "busy": self._busy,
-            "refusing": self._refusing, "closing": self._closing,
+            "refusing": self._refusing, "closing": self._closing, "mended": self._ok,
         }  # fmt: skip
 
     @property

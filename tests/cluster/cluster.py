@@ -3,6 +3,9 @@
 import json
 import os
 import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,19 @@ from tools.control_plane import binaries
 
 from tests.cluster.node.node import Node
 from tests.support.helm import Helm
+from tests.support.shell import Shell
 
 Object = dict[str, Any]
 HERE = Path(__file__).parent
+
+
+def until(holds: Callable[[], object], what: str, within_s: float = 60.0, every_s: float = 0.4) -> float:
+    """Ask again and again until it holds; how many seconds that took. Fails with what did not come."""
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() < began + within_s, f"not within {within_s:g} s: {what}"
+        time.sleep(every_s)
+    return time.monotonic() - began
 
 
 class Refused(Exception):
@@ -40,6 +53,10 @@ class Cluster:
     @property
     def helm(self) -> Helm:
         return Helm(built("helm-3"), self.home, self.kubeconfig)
+
+    def shell(self, variables: Mapping[str, str]) -> Shell:
+        """One in this repository, for the commands of the documentation."""
+        return Shell(self.kubectl_path, self.kubeconfig, self.helm.binary, self.home, variables)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """What `kubectl` printed. Raises Refused."""
@@ -69,3 +86,24 @@ class Cluster:
                     "ctr", "-n", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", "--all", identity
                 )
                 subprocess.run(command, check=False, capture_output=True)  # it may have ended by itself
+
+    @contextmanager
+    def cut_off(self, pod: Object) -> Iterator[None]:
+        """Within the block nothing gets into the pod, or out of it; on a node of our own alone."""
+        assert self.node
+        of_pod = f'labels."io.kubernetes.pod.uid"=="{pod["metadata"]["uid"]}",labels."io.cri-containerd.kind"==sandbox'
+        enter = self.node.box.enter("sh", "-euc", _IPTABLES, "sh", of_pod)
+        subprocess.run([*enter, "--insert"], check=True, capture_output=True)
+        try:
+            yield
+        finally:
+            subprocess.run([*enter, "--delete"], check=False, capture_output=True)  # the pod may be gone
+
+
+# $1: which container holds the pod's network; $2: what to do to the rules. Its own probes and threads go by lo.
+_IPTABLES = """\
+name=$(ctr --namespace=k8s.io containers ls --quiet "$1")
+pid=$(ctr --namespace=k8s.io tasks ls | awk -v name="$name" '$1 == name {print $2}')
+nsenter --target="$pid" --net iptables --wait "$2" INPUT ! --in-interface lo --jump DROP
+nsenter --target="$pid" --net iptables --wait "$2" OUTPUT ! --out-interface lo --jump DROP
+"""

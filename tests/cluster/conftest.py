@@ -2,8 +2,8 @@
 
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ from tools import images
 from tools.build import BuildError, built
 
 from forebay.errors import ForebayError
-from tests.cluster import broker, front
+from tests.cluster import broker, front, keda, prometheus
 from tests.cluster.cluster import Cluster
 from tests.cluster.front import Front
 from tests.cluster.kind import kind
 from tests.cluster.node.node import Node, NoNode, build
-from tests.cluster.tenant import Tenant
+from tests.cluster.tenant import Tenant, moved_in
 from tests.support.helm import TREE
-from tests.support.shell import Shell, blocks
+from tests.support.shell import blocks
 
 HERE = Path(__file__).parent
 INSTALL = TREE / "docs/install.md"
@@ -35,7 +35,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if not os.environ.get("KUBECONFIG"):
             if not os.environ.get("KIND"):
                 build()
-            _archives()
+            for archives in (_archives, keda.archives, prometheus.archives):
+                archives()
+            for manifests in ("keda-manifests", "prometheus-operator-manifests"):
+                built(manifests)
 
 
 def _archives() -> list[Path]:
@@ -58,8 +61,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     node = Node(tmp_path_factory.mktemp("cluster") / "node")
     try:
         node.up()
-        for archive in archives:
-            node.load(archive)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            list(pool.map(node.load, archives))
         yield Cluster(node.kubeconfig, home, node)
     finally:
         node.down()
@@ -74,8 +77,7 @@ def installed(cluster: Cluster) -> str:
     given = {"RABBITMQ": broker.ONE.uri, "MANAGEMENT": broker.ONE.management}
     first, *commands = blocks(INSTALL)[0]
     assert first.startswith("export RABBITMQ=")
-    shell = Shell(cluster.kubectl_path, cluster.kubeconfig, cluster.helm.binary, cluster.home, given)
-    return shell.run("\n".join(commands))
+    return cluster.shell(given).run("\n".join(commands))
 
 
 @pytest.fixture(scope="session")
@@ -88,34 +90,23 @@ def proxy(cluster: Cluster, installed: str, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session")
 def results() -> Iterator[dict[str, Any]]:
-    """What the stories measured; after a long run it is what the repository keeps."""
-    figures: dict[str, Any] = {}
-    yield figures
+    """What the stories measured; after a long run it is what the repository keeps. Of stories not played now it stays."""
     path = TREE / ("bench/results/cluster.json" if os.environ.get("LONG") else ".forebay/cluster.json")
+    figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    yield figures
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figures, indent=1) + "\n")
-
-
-@pytest.fixture(scope="session")
-def tenants(cluster: Cluster, installed: str) -> Iterator[Callable[[], Tenant]]:
-    """Makes tenants, each with a namespace of its own."""
-    with ExitStack() as stack:
-
-        def new() -> Tenant:
-            made = Tenant(cluster, f"story-{secrets.token_hex(3)}")
-            stack.callback(made.move_out)
-            made.move_in()
-            return made
-
-        yield new
+    path.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
 
 
 @pytest.fixture
 def someone(cluster: Cluster, installed: str) -> Iterator[Tenant]:
-    """One for a single story."""
-    made = Tenant(cluster, f"story-{secrets.token_hex(3)}")
-    try:
-        made.move_in()
-        yield made
-    finally:
-        made.move_out()
+    """For a single story."""
+    with moved_in(cluster) as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def tenants(cluster: Cluster, installed: str) -> Iterator[Callable[[], Tenant]]:
+    """Makes as many as a story asks for."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(moved_in(cluster))

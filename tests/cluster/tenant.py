@@ -1,6 +1,8 @@
 """A namespace with a source in it, and a witness (witness.py) that sends to it and takes what is delivered."""
 
+import base64
 import json
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +14,22 @@ import yaml
 from bench.faults import webhooks
 from forebay.topology import Names
 from tests.cluster.broker import ONE, PASSWORD, USERNAME, Broker
-from tests.cluster.cluster import HERE, Cluster, Object, is_ready
+from tests.cluster.cluster import HERE, Cluster, Object, Refused, is_ready
 from tests.support.helm import TREE
 
 SOURCE = "ledger"
 _CODE = ("account", "dead_letters", "destination", "ledger", "sender", "webhooks")
+
+
+@contextmanager
+def moved_in(cluster: Cluster) -> Iterator["Tenant"]:
+    """Somebody with a namespace of his own, for as long as the block takes."""
+    tenant = Tenant(cluster, f"story-{secrets.token_hex(3)}")
+    try:
+        tenant.move_in()
+        yield tenant
+    finally:
+        tenant.move_out()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,11 @@ class Tenant:
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.cluster.kubectl(f"--namespace={self.namespace}", *arguments, stdin=stdin)
 
+    def secret(self, name: str) -> dict[str, str]:
+        """What is in a Secret of the namespace."""
+        data = json.loads(self.kubectl("get", "secret", name, "-o", "json"))["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
     def pods(self, component: str) -> list[Object]:
         """Of the source's endpoint or workers: those that run."""
         selector = f"--selector=app.kubernetes.io/component={component},forebay.dev/source={SOURCE}"
@@ -69,6 +87,15 @@ class Tenant:
         label = f"--selector=app.kubernetes.io/component={component}"
         pods = self.cluster.objects("pods", f"--namespace={self.namespace}", label)
         return bool(pods) and all(map(is_ready, pods)) and not before & {pod["metadata"]["uid"] for pod in pods}
+
+    def unreached(self, component: str, host: str, port: int) -> str:
+        """What keeps a pod of the component from connecting there: an error's name; empty: nothing does."""
+        code = f"import socket; socket.create_connection(({host!r}, {port}), 3)"
+        try:
+            self.kubectl("exec", self.pods(component)[0]["metadata"]["name"], "--", "python", "-c", code)
+        except Refused as error:
+            return next((word for word in str(error).replace(":", " ").split() if word.endswith("Error")), str(error))
+        return ""
 
     # ------------------------------------------------------------------------------------------- the source
 

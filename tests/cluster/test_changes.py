@@ -4,14 +4,14 @@ No webhook is refused by any of them, but by the last, and none that was acknowl
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tools import images
 
 from tests.cluster.cluster import Cluster
-from tests.cluster.tenant import SOURCE, Tenant
+from tests.cluster.tenant import SOURCE, Tenant, moved_in
 from tests.support.helm import CHART
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -21,12 +21,12 @@ RATE = 30.0
 
 
 @pytest.fixture(scope="module")
-def someone(tenants: Callable[[], Tenant]) -> Tenant:
+def someone(cluster: Cluster, installed: str) -> Iterator[Tenant]:
     """With a source that each story changes further."""
-    made = tenants()
-    made.apply()
-    made.wait_ready()
-    return made
+    with moved_in(cluster) as tenant:
+        tenant.apply()
+        tenant.wait_ready()
+        yield tenant
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""SIGKILL of everything under load: what was acknowledged arrives, and a 2xx is never false. LONG=1 kills more often."""
+"""SIGKILL of everything under load, and pods cut off from the network: what was acknowledged arrives, and a 2xx is never false.
+
+LONG=1 kills more often.
+"""
 
 import os
 import random
@@ -14,9 +17,9 @@ from tests.cluster.tenant import Tenant
 
 LONG = bool(os.environ.get("LONG"))
 KILLS = (
-    {"ingest": 20, "worker": 20, "operator": 20, "broker": 5}
+    {"ingest": 20, "worker": 20, "operator": 20, "broker": 5, "network": 6}
     if LONG
-    else {"ingest": 4, "worker": 4, "operator": 2, "broker": 1}
+    else {"ingest": 4, "worker": 4, "operator": 2, "broker": 1, "network": 1}
 )
 RATE = 80.0
 BROKER_STARTS_S = 1.5  # sooner than that after a SIGKILL no RabbitMQ answers
@@ -32,7 +35,8 @@ def test_random_kills_of_all_pods_lose_nothing(cluster: Cluster, someone: Tenant
     someone.load(rate=RATE)
     time.sleep(3)
     with someone.phase("kills"):
-        for what in dice.sample(list(KILLS), counts=list(KILLS.values()), k=sum(KILLS.values())):
+        kills = {what: count for what, count in KILLS.items() if what != "network" or cluster.node}
+        for what in dice.sample(list(kills), counts=list(kills.values()), k=sum(kills.values())):
             _kill(cluster, someone, what, dice)
             killed[what] += 1
             time.sleep(dice.uniform(0.5, 3))
@@ -41,7 +45,8 @@ def test_random_kills_of_all_pods_lose_nothing(cluster: Cluster, someone: Tenant
     account = someone.account()
     results.update(
         {key: account[key] for key in ("sent", "acked", "delivered", "dead_lettered", "lost", "false_2xx", "duplicates")},
-        kills=dict(killed), refused_by_status=account["refused_by_status"],
+        kills={what: killed[what] for what in KILLS if what != "network"}, cuts=killed["network"],
+        refused_by_status=account["refused_by_status"],
     )  # fmt: skip
     assert account["lost"] == account["false_2xx"] == account["left_in_queues"] == 0, account
     assert account["damaged"] == account["misnamed"] == account["refused_for_good"] == 0, account
@@ -49,6 +54,10 @@ def test_random_kills_of_all_pods_lose_nothing(cluster: Cluster, someone: Tenant
 
 
 def _kill(cluster: Cluster, someone: Tenant, what: str, dice: random.Random) -> None:
+    if what == "network":
+        with cluster.cut_off(dice.choice([*someone.pods("ingest"), *someone.pods("worker")])):
+            time.sleep(dice.uniform(2, 6))
+        return
     namespace, pods = _pods(cluster, someone, what)
     assert pods, f"no pod of {what} came back"
     cluster.kill(namespace, dice.choice(pods))

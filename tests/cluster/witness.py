@@ -17,10 +17,11 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
-from aiohttp import web
+from aiohttp import BasicAuth, ClientSession, web
 from pika import BlockingConnection, URLParameters
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
+from yarl import URL
 
 from bench.faults import webhooks
 from bench.faults.account import account
@@ -99,8 +100,11 @@ class Witness:
         return {}
 
     async def trespass(self, told: dict[str, Any]) -> dict[str, Any]:
-        """By the login in `uri`, publish to `exchange` and take from `queue`: what the broker says to each."""
-        return await asyncio.to_thread(_trespass, told["uri"], told["exchange"], told["queue"])
+        """By the login in `uri`, publish to `exchange` and take from `queue`: what the broker says to each; by that in `management`, too."""
+        said = await asyncio.to_thread(_trespass, told["uri"], told["exchange"], told["queue"])
+        if told.get("management"):
+            said["take by HTTP"] = await _taken_by_http(told["management"], told["queue"])
+        return said
 
     async def told(self, _: dict[str, Any]) -> dict[str, Any]:
         """Where it is."""
@@ -154,6 +158,16 @@ def _trespass(uri: str, exchange: str, queue: str) -> dict[str, Any]:
         "bind": lambda channel: channel.queue_bind(queue, exchange, "anything"),
     }
     return {name: _said(uri, act) for name, act in tries.items()}
+
+
+async def _taken_by_http(management: str, queue: str) -> str:
+    """What the management API said: nothing, if it handed out a message or said that there is none."""
+    login = URL(management)
+    url = login.with_user(None).with_path(f"/api/queues/%2F/{quote(queue, safe='')}/get", encoded=True)
+    want = {"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}
+    auth = BasicAuth(login.user or "", login.password or "")
+    async with ClientSession() as http, http.post(url, json=want, auth=auth) as answer:
+        return "" if answer.ok else f"{answer.status}: {await answer.text()}"
 
 
 def _said(uri: str, act: Callable[[BlockingChannel], object]) -> str:

@@ -188,8 +188,15 @@ def cgroup_mounts() -> list[Path]:
     return [Path(point) for _, point, kind, *_ in mounts if kind in ("cgroup", "cgroup2")]
 
 
+# All pods together would weigh as much as one process of the machine; so they weigh as eight. In the old layout, and the new.
+_WEIGHT = {"cpu.shares": 8 * 1024, "cpu.weight": 8 * 100}
+
+
 def _make_cgroup(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
+    for name, weight in _WEIGHT.items():
+        if (folder / name).exists():
+            (folder / name).write_text(str(weight))
     for name in ("cpuset.cpus", "cpuset.mems"):  # a new one has none in the old layout, and no process may enter it
         if (folder / name).exists() and (folder.parent / name).exists():
             (folder / name).write_text((folder.parent / name).read_text())

@@ -71,6 +71,7 @@ def _start_node(plane: ControlPlane, cgroup: str) -> None:
     _until("kubelet", lambda: bool(plane.kubectl("get", "nodes", "-o", "name").strip()))
     config = parts.write(plane.folder / "proxy.json", parts.proxy(kubeconfig=plane.kubeconfig))
     plane.run("proxy", [str(programs / "kube-proxy"), f"--config={config}"])
+    plane.run("policies", [str(built("kube-router")), *parts.policies(kubeconfig=plane.kubeconfig)])
 
 
 def _folders() -> list[Path]:

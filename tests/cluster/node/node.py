@@ -22,7 +22,7 @@ from tests.cluster.node.images import archives
 
 TREE = Path(__file__).resolve().parents[3]
 _START_S = 180.0
-_NEEDED = ("containerd", "ctr", "runc", "iptables", "ip", "unshare", "nsenter", "ps", "openssl")
+_NEEDED = ("containerd", "ctr", "runc", "iptables", "ipset", "ip", "unshare", "nsenter", "ps", "openssl")
 _PLUGINS = Path("/usr/lib/cni")
 _OVERLAY = (
     "mount -t tmpfs n /mnt && cd /mnt && mkdir u w m && mount -t overlay -o lowerdir=/etc,upperdir=u,workdir=w n m"
@@ -34,6 +34,7 @@ _TRIAL = (
     ("a pair of interfaces", "unshare --net ip link add one type veth peer name other"),
     ("a bridge", "unshare --net ip link add one type bridge"),
     ("iptables' address translation", "unshare --net iptables -t nat -A POSTROUTING -m comment --comment x -j MASQUERADE"),
+    ("sets of addresses", "unshare --net ipset create x hash:ip"),
 )  # fmt: skip
 
 
@@ -153,7 +154,8 @@ def build() -> list[str]:
     """All that comes from elsewhere: in the box there is no way there. The paths of the node's own images."""
     try:
         binaries()
-        built("kubernetes-node")
+        for name in ("kubernetes-node", "kube-router"):
+            built(name)
         return [str(archive) for archive in archives()]
     except (BuildError, NoControlPlane) as error:
         raise NoNode(str(error)) from error

@@ -91,6 +91,19 @@ def proxy(*, kubeconfig: Path) -> dict[str, Any]:
     }
 
 
+def policies(*, kubeconfig: Path) -> list[str]:
+    """Of kube-router that part alone which keeps NetworkPolicies."""
+    return [
+        f"--kubeconfig={kubeconfig}",
+        f"--hostname-override={NAME}",
+        f"--service-cluster-ip-range={SERVICES}",
+        "--run-firewall=true",
+        "--run-router=false",
+        "--run-service-proxy=false",
+        "--metrics-port=0",
+    ]
+
+
 def storage(folders: list[Path]) -> dict[str, Any]:
     """A volume for each folder, and the class by which a claim that names none gets one of them."""
     kind = {
