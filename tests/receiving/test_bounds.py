@@ -100,7 +100,9 @@ async def test_who_was_told_the_last_word_and_does_not_go_is_thrown_out(endpoint
 
 async def test_connections_beyond_the_limit_are_told_to_come_back(endpoint: Opener) -> None:
     async with endpoint(connections=2) as it, it.client() as first, it.client() as second:
-        await eventually(so(lambda: len(it.ingest.connections) == 2), every_s=0.002)
+        for client in (first, second):
+            await client.send(GOOD)
+            assert [reply.status for reply in await client.answers()] == [202]
         async with it.client() as third:
             await third.send(GOOD)
             answer = await third.rest()
@@ -114,11 +116,44 @@ async def test_connections_beyond_the_limit_are_told_to_come_back(endpoint: Open
         async with it.client() as fourth:
             await fourth.send(GOOD)
             assert [reply.status for reply in await fourth.answers()] == [202]
+        assert it.metric("forebay_ingest_displaced_total") == 0
+
+
+@pytest.mark.parametrize("said", [b"", GOOD[:20], request(secret=b"another")])
+async def test_the_oldest_that_nothing_was_accepted_from_makes_room(endpoint: Opener, said: bytes) -> None:
+    async with (
+        endpoint(connections=3) as it, it.client() as known, it.client() as oldest, it.client() as younger,
+    ):  # fmt: skip
+        await known.send(GOOD)
+        await known.answers()
+        for client in (oldest, younger):
+            await client.send(said)
+        await eventually(so(lambda: len(it.ingest.connections) == 3), every_s=0.002)
+        async with it.client() as newcomer:
+            await newcomer.send(GOOD)
+            assert [reply.status for reply in await newcomer.answers()] == [202]
+            assert await outcome(oldest) in (b"", b"reset") or said == request(secret=b"another")
+            assert it.metric("forebay_ingest_displaced_total") == 1
+            await known.send(GOOD)
+            assert [reply.status for reply in await known.answers()] == [202]
+            assert len(it.ingest.connections) == 3
+
+
+async def test_who_waits_for_the_confirm_makes_no_room(endpoint: Opener) -> None:
+    async with endpoint(connections=1) as it, it.client() as first, it.client() as second:
+        it.broker.outcome = None
+        await first.send(GOOD)
+        await eventually(so(lambda: it.broker.in_flight), every_s=0.002)
+        assert statuses(await second.rest()) == [503]
+        it.broker.confirms(1)
+        assert [reply.status for reply in await first.answers()] == [202]
 
 
 async def test_a_flood_of_connections_is_bounded_too(endpoint: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forebay_ingest.connection._TOLD", 3)
-    async with endpoint(connections=1) as it:
+    async with endpoint(connections=1) as it, it.client() as known:
+        await known.send(GOOD)
+        await known.answers()
         clients = [it.client() for _ in range(10)]
         for client in clients:
             await client.__aenter__()

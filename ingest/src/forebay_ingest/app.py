@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from forebay_ingest.measures import Measures
 from forebay_ingest.receive import Receiver
 from forebay_ingest.remembering import remembering
 from forebay_ingest.spool import Spool
+from forebay_ingest.strangers import Strangers
 from forebay_ingest.waiting import WaitingRoom
 
 SETTINGS_FILE = "config/ingest.json"
@@ -45,6 +47,8 @@ _BACKLOG = 4096  # connections the kernel holds for us during a burst
 # Connections accepted in one turn of the loop. uvloop accepts one a turn and listener, and under load a turn answers a
 # hundred requests: of two thousand that connect at once the last would wait for all the work of the first.
 _ACCEPTS = 16
+# Open files beside those of connections: listeners, the broker's, the storage's, bodies on disk.
+_FILES = 256
 _GRACE_S = 0.5  # after SIGTERM new connections are still served for so long: a load balancer needs a moment
 
 
@@ -61,6 +65,7 @@ class Ingest:
         self.limits = self.settings.limits
         self.guard = Guard(self.settings.guarding) if self.settings.guarding else None
         self.connections: set[Connection] = set()
+        self.strangers = Strangers()
         self.reading_bytes = 0
         self.draining = False
         self._runtime = runtime
@@ -126,6 +131,7 @@ class Ingest:
     async def start(self) -> dict[str, str]:
         loop = asyncio.get_running_loop()
         host, port = split_address(self._runtime.listen)
+        _allow_files(self.limits.connections + _FILES, self._log)
         try:
             server = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=_BACKLOG)
         except OSError as error:
@@ -243,6 +249,17 @@ class Ingest:
         return Replies(self._handshakes, scheme, secrets.signing, secrets.token)
 
 
+def _allow_files(wanted: int, log: Log) -> None:
+    """Raise this process's own limit, which is 1,024 in a terminal; beyond it the kernel refuses connections before we do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    most = wanted if hard == unlimited else min(wanted, hard)
+    if soft != unlimited and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        log.warning("files.few", allowed=most, wanted=wanted)
+
+
 def _duplicates(server: asyncio.Server, times: int = 1) -> Iterator[socket.socket]:
     """The sockets a server listens on, under numbers of their own."""
     for listener in server.sockets * times:
@@ -254,6 +271,11 @@ def _measures(ingest: Ingest, publisher: Publisher) -> Measures:
     measures.gauge("forebay_ingest_in_flight", "Webhooks published and not confirmed yet.", lambda: publisher.in_flight)
     measures.gauge("forebay_ingest_in_flight_bytes", "Bytes of the bodies of those.", lambda: publisher.in_flight_bytes)
     measures.gauge("forebay_ingest_connections", "Open HTTP connections.", lambda: len(ingest.connections))
+    measures.counter(
+        "forebay_ingest_displaced",
+        "Connections closed to make room for others: all were taken, and no webhook was ever accepted from these.",
+        lambda: ingest.strangers.displaced,
+    )
     measures.gauge(
         "forebay_ingest_reading_bytes", "Bytes of bodies that are not complete yet.", lambda: ingest.reading_bytes
     )

@@ -23,6 +23,7 @@ from forebay_ingest.guard import Guard
 from forebay_ingest.handshakes import Door
 from forebay_ingest.head import refusal_of, size_of
 from forebay_ingest.receive import Receiver, Verdict
+from forebay_ingest.strangers import Strangers
 from forebay_ingest.waiting import WaitingRoom
 
 
@@ -36,6 +37,7 @@ class Listener(Protocol):
     claims: Claims | None  # takes larger bodies than these, if there is a storage:
     inline_bytes: int
     connections: "set[Connection]"
+    strangers: Strangers  # those of them that nothing was accepted from yet
     reading_bytes: int  # received of requests that are not complete, over all connections
     draining: bool
 
@@ -73,7 +75,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_backlog", "_behind", "_block", "_body", "_choked", "_clean", "_client", "_collected",
         "_framed", "_half_closed", "_head", "_held", "_intake", "_keep_alive", "_length", "_listener", "_loop", "_parser",
-        "_paused", "_peer", "_state", "_swallowed", "_transport", "deadline",
+        "_paused", "_peer", "_state", "_stranger", "_swallowed", "_transport", "deadline",
     )  # fmt: skip
 
     def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
@@ -96,6 +98,7 @@ class Connection(asyncio.Protocol):
         self._clean = True  # nothing is left in the parser between two requests, as far as we know
         self._backlog = b""  # what the parser was not given yet
         self._keep_alive = True
+        self._stranger = True  # no webhook of it was accepted yet
         self._half_closed = False
         self._paused = False
         self._choked = False  # the sender does not read its answers
@@ -114,9 +117,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         listener.connections.add(self)
-        if count >= limits.connections:
+        if count >= limits.connections and not listener.strangers.make_room():
             self._refuse(answers.CONNECTIONS)
             return
+        listener.strangers.add(self)
         self._parser = HttpRequestParser(
             self,
             self._loop,
@@ -146,6 +150,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why it went changes nothing
         self._listener.connections.discard(self)
+        self._listener.strangers.discard(self)
         self._release()
         self._drop_backlog()
         if self._state is _WAITING:
@@ -194,6 +199,13 @@ class Connection(asyncio.Protocol):
         self._keep_alive = False
         if self._state is _IDLE and self._transport is not None:
             self._transport.close()
+
+    def leave(self) -> bool:
+        """Make room for another one, without a word; False while its webhook is with the receiver."""
+        if self._state is _WAITING or self._transport is None:
+            return False
+        self._transport.abort()
+        return True
 
     # ---------------------------------------------------------------------------------------------------- the request
 
@@ -348,6 +360,9 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return  # it hung up; the webhook is safe all the same
+        if self._stranger:
+            self._stranger = False
+            self._listener.strangers.discard(self)
         close = not self._keep_alive or self._listener.draining or self._head.version != HttpVersion11
         transport.write(self._listener.answers.accepted(verdict, close=close))
         self._next(close=close)

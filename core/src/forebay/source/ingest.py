@@ -101,7 +101,10 @@ class Limits(Part):
     )
     header_count: int = Field(default=100, ge=8, le=1000, description="Headers of a request.")
     connections: int = Field(
-        default=10_000, ge=1, le=100_000, description="Open connections; more wait to be accepted."
+        default=10_000,
+        ge=1,
+        le=100_000,
+        description="Open connections; for more, the oldest that no webhook was accepted from makes room, else they get 503.",
     )
     in_flight: int = Field(
         default=2_000, ge=1, le=100_000, description="Webhooks published and not yet confirmed; more get 503."
