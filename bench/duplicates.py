@@ -1,13 +1,13 @@
 """What dropping duplicates costs one webhook, and what a million remembered ones take: by the endpoint's own code.
 
 One process, no broker. CPU is the process's own, so others' work on the machine counts little. What is published to the stream is
-published for hundreds of webhooks together and is part of the figure; what the broker does with it is not.
+published for hundreds of webhooks together and is part of the figure; what the broker does with it is not. Beside it the same by a Valkey
+or Redis, if the machine has one (bench/valkey.py).
 
 python -m bench.duplicates
 """
 
 import hashlib
-import json
 import os
 import sys
 import time
@@ -17,56 +17,67 @@ from typing import Any
 
 from multidict import CIMultiDict
 
+from bench import valkey, verdict
+from bench.verdict import Bar
+from forebay.process import collect_seldom
 from forebay.settings import Answer, Deduplication, IngestLimits, IngestSettings, Route, Verification
 from forebay_ingest.duplicates import Duplicates
 from forebay_ingest.receive import Respond
 from forebay_ingest.sameness import sameness_of
 from forebay_ingest.seen import Seen
 
-RESULTS = Path(__file__).parent / "results" / "duplicates.json"
 MILLION = 1_000_000
-CALLS, ROUNDS = 20_000, 5
+MAX_IDS = Deduplication().max_ids  # the default
+CALLS, ROUNDS = 20_000, 9
 BODY = os.urandom(1024)
 AT_ONCE = 256  # webhooks under way, and told of together
 
 DEFINITIONS = {
     "us": "CPU microseconds that dropping duplicates adds to one new webhook, by key, with `held` ids in memory: best of rounds",
+    "us_memory": "of that, asking the memory and telling it; this is what a Valkey would do instead",
     "us_read": "CPU microseconds to take over one id that another replica tells",
     "mb_per_million": "resident memory of a million ids, in 10^6 bytes; set: the same in a Python set of bytes",
+    **valkey.DEFINITIONS,
 }
+BARS = (
+    Bar(figure="CPU of a new webhook by an id", key="us.auto, id signed", sign="≤", bar=3.0, unit=" µs"),
+    Bar(figure="CPU of a new webhook by a header", key="us.header", sign="≤", bar=3.0, unit=" µs"),
+    Bar(figure="by an id with the body, 1 KiB", key="us.auto, id not signed", sign="≤", bar=None, unit=" µs"),
+    Bar(figure="by the body alone, 1 KiB", key="us.bodyHash", sign="≤", bar=None, unit=" µs"),
+    Bar(figure="memory of a million ids", key="mb_per_million.forebay", sign="≤", bar=25.0, unit=" MB"),
+)
 
 
 class _Memory:
     """The endpoint's memory, without the stream's sockets."""
 
     def __init__(self, seen: Seen) -> None:
-        self._seen = seen
+        self.seen = seen
         self._due = bytearray()
 
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._seen
-
     def confirmed(self, digest: bytes) -> None:
-        self._seen.add(digest, time.time())
+        self.seen.add(digest, time.time())
         self._due += digest
         if len(self._due) >= 16 * AT_ONCE:
             self._due = self._due[16 * AT_ONCE :]
 
 
 def main() -> int:
+    given = verdict.options("what dropping duplicates costs")
     result: dict[str, Any] = {"definitions": DEFINITIONS, "held": MILLION, "mb_per_million": _memory()}
-    seen = Seen(1e9, 10 * MILLION)
+    seen = Seen(1e9, MAX_IDS)
     for digest in _digests(MILLION):
         seen.add(digest, 0.0)
+    collect_seldom()  # as the endpoint does
     result["us"] = {
         key: round(1e6 * min(_new_webhooks(seen, wanted) for _ in range(ROUNDS)), 2) for key, wanted in _KEYS.items()
     }
+    result["us_memory"] = round(1e6 * min(_asked_and_told(seen, at * MILLION) for at in range(4, 9)), 2)
     told = b"".join(_digests(CALLS, start=3 * MILLION))
     result["us_read"] = round(1e6 * _timed(lambda: seen.add_all(told, 0.0)) / CALLS, 2)
-    text = json.dumps(result, indent=2) + "\n"
-    RESULTS.write_text(text)
-    sys.stdout.write(text)
-    return 0
+    result["valkey"] = valkey.measure(5 * CALLS, AT_ONCE) or "neither valkey-server nor redis-server is on this machine"
+    result |= verdict.circumstances(quick=given.quick, rabbitmq="none")
+    return verdict.conclude(result, BARS, given.output / "duplicates.json")
 
 
 _KEYS = {
@@ -102,6 +113,18 @@ def _new_webhooks(seen: Seen, what: tuple[Deduplication, str]) -> float:
     return (_timed(with_it) - _timed(without)) / CALLS
 
 
+def _asked_and_told(seen: Seen, start: int) -> float:
+    """CPU seconds of looking a digest up in vain and remembering it."""
+    memory, digests = _Memory(seen), list(_digests(CALLS, start))
+
+    def work() -> None:
+        for digest in digests:
+            if digest not in memory.seen:
+                memory.confirmed(digest)
+
+    return _timed(work) / CALLS
+
+
 def _webhook() -> tuple[CIMultiDict[str], bytes]:
     one = os.urandom(18).hex()
     return CIMultiDict({"Host": "a", "X-GitHub-Delivery": one, "webhook-id": one}), one.encode() + BODY[36:]
@@ -118,7 +141,7 @@ def _nobody(_: object) -> None:
 
 
 def _memory() -> dict[str, float]:
-    seen, plain = Seen(1e9, 10 * MILLION), set[bytes]()
+    seen, plain = Seen(1e9, MAX_IDS), set[bytes]()
     return {
         "forebay": _grown(lambda: seen.add_all(b"".join(_digests(MILLION)), 0.0)),
         "set": _grown(lambda: plain.update(_digests(MILLION))),

@@ -21,6 +21,7 @@ SOURCE = read_source(
         spec__monitoring={"alerts": {"silence": "1h"}},
         spec__worker__circuitBreaker={},
         spec__worker__ordering={"header": "X-Shop", "afterDeadLetter": "Hold"},
+        spec__ingest__deduplication={},
     )
 )
 OURS = 'namespace="payments",source="github"'
@@ -78,6 +79,14 @@ CASES: dict[str, tuple[Series, Series]] = {
     "ForebayKeysHeld": (
         {f'forebay_keys_held{{{OURS},queue="default"}}': "3x110 0x9", **UP},
         {f'forebay_keys_held{{{OURS},queue="default"}}': "0x116 1 0 0"},  # it is just tried again
+    ),
+    "ForebaySeenNotShared": (
+        {f"forebay_seen_shared{{{OURS}}}": "1x100 0x3 1x16"},
+        {f"forebay_seen_shared{{{OURS}}}": "1x110 0x9"},
+    ),
+    "ForebaySeenCutShort": (
+        {f"forebay_seen_cut_short_total{{{OURS}}}": "0 7x119"},
+        {f"forebay_seen_cut_short_total{{{OURS}}}": "0x115 7x5"},
     ),
     "ForebayOrphans": ({'forebay_orphans{broker="b"}': "0x120"}, {'forebay_orphans{broker="b"}': "2x120"}),
     "ForebayBrokerNotSeen": (

@@ -164,7 +164,9 @@ async def test_without_its_stream_an_ingest_takes_webhooks_all_the_same(
             await host.management.delete(stream)
         async with replica(host, tmp_path, Deduplication()) as it:
             if loss == "deleted":
+                await eventually(counts(it, "forebay_seen_shared", 1))
                 await host.management.delete(stream)
+            await eventually(counts(it, "forebay_seen_shared", 0))
             assert "x-forebay-id" in (await answer(it, delivery(1))).headers
             assert "x-forebay-duplicate" in (await answer(it, delivery(1))).headers
             assert len(await it.queued()) == 1

@@ -29,12 +29,24 @@ def source(namespace: str = "payments", name: str = "github", **monitoring: Any)
 WHOLE = dashboard(source())
 
 
-def test_nothing_is_wrong_with_it() -> None:
-    assert faults(WHOLE) == []
+# With everything that adds a panel.
+RICH = dashboard(
+    read_source(
+        manifest(
+            spec__monitoring={"dashboard": {}, "alerts": {"silence": "1h"}},
+            spec__ingest__deduplication={"maxIds": 9000},
+        )
+    )
+)
+
+
+@pytest.mark.parametrize("whole", [WHOLE, RICH])
+def test_nothing_is_wrong_with_it(whole: Dashboard) -> None:
+    assert faults(whole) == []
 
 
 def test_prometheus_takes_every_expression(promtool: Path, tmp_path: Path) -> None:
-    asked = expressions(WHOLE)
+    asked = expressions(RICH)
     rules = [{"record": f"forebay:asked:{number}", "expr": expression} for number, expression in enumerate(asked)]
     (tmp_path / "rules.yaml").write_text(json.dumps({"groups": [{"name": "asked", "rules": rules}]}))
     assert f"SUCCESS: {len(asked)} rules found" in said(promtool, "check", "rules", "rules.yaml", where=tmp_path)
@@ -109,6 +121,16 @@ def test_every_alert_of_a_source_has_a_panel() -> None:
     silent = source(alerts={"silence": "1h"})
     linked = {link["title"] for panel in pictures(dashboard(silent)) for link in panel["links"]}
     assert linked == {alert.name for alert in alerts(silent)}
+
+
+def test_who_drops_duplicates_sees_how_many_and_how_full_the_memory_is() -> None:
+    assert {panel["title"] for panel in pictures(RICH)} - {panel["title"] for panel in pictures(WHOLE)} == {
+        "Duplicates", "Share of duplicates", "Remembered", "Stream of what was seen",
+    }  # fmt: skip
+    linked = {link["title"] for panel in pictures(RICH) for link in panel["links"]}
+    assert {"ForebaySeenNotShared", "ForebaySeenCutShort"} <= linked
+    (remembered,) = (panel for panel in pictures(RICH) if panel["title"] == "Remembered")
+    assert remembered["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"] == 9000
 
 
 def test_runbooks_of_ones_own_are_led_to() -> None:

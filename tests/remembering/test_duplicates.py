@@ -18,6 +18,10 @@ DUPLICATE = Reply(200, (("Content-Type", "text/plain; charset=utf-8"), ("X-Foreb
 class Confirmed(set[bytes]):
     """A memory."""
 
+    @property
+    def seen(self) -> "Confirmed":
+        return self
+
     def confirmed(self, digest: bytes) -> None:
         assert digest not in self
         self.add(digest)

@@ -91,7 +91,7 @@ async def _live(make: Callable[[Runtime, Log], Part], runtime: Runtime, log: Log
     work = asyncio.ensure_future(part.run())
     _announce(runtime.ready_file, addresses)
     log.info("started", **addresses, pid=os.getpid())
-    _collect_seldom()
+    collect_seldom()
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
     failure = work.exception() if work.done() else None
@@ -107,7 +107,7 @@ async def _live(make: Callable[[Runtime, Log], Part], runtime: Runtime, log: Log
     return 1 if failure is not None else 0
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Spare the garbage collector what stays for good, and let it look less often: it took a tenth of an ingest's CPU.
 
     Reference counts free what a webhook leaves behind. Cycles are what lost connections leave: a few dozen objects each.

@@ -7,7 +7,7 @@ and is published itself if there is none.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import NamedTuple, Protocol
 
 from forebay.amqp.link import resolve
@@ -24,7 +24,9 @@ Publish = Callable[[Respond], None]
 class Memory(Protocol):
     """What was seen, here and by the other replicas."""
 
-    def __contains__(self, digest: bytes, /) -> bool: ...
+    @property
+    def seen(self) -> Container[bytes]:
+        """Its digests, the same object always."""
 
     def confirmed(self, digest: bytes, /) -> None:
         """The webhook is safe in its queue: tell the others."""
@@ -44,6 +46,7 @@ class Duplicates:
         self.unidentified = 0  # nothing to tell them by, so they were delivered
         self._sameness = sameness
         self._memory = memory
+        self._seen = memory.seen
         self._limits = limits
         kind = (("Content-Type", answer.content_type),) if answer.body else ()
         headers = (*kind, *answer.headers, ("X-Forebay-Duplicate", "true"))
@@ -58,7 +61,7 @@ class Duplicates:
         if digest is None:
             self.unidentified += 1
             publish(respond)
-        elif digest in self._memory:
+        elif digest in self._seen:
             self._drop(respond)
         elif digest in self._under_way:
             self._wait(digest, _Waiting(respond, publish, len(body)))

@@ -51,3 +51,8 @@ def _measure(duplicates: Duplicates, stream: SeenStream, measures: Measures) -> 
         "1 once everything is read that other endpoint processes have told.",
         lambda: stream.caught_up,
     )
+    measures.gauge(
+        "forebay_seen_shared",
+        "1 while the stream of what was seen is there and can be read and written; 0: copies are told only if they come to one process.",
+        lambda: stream.shared,
+    )

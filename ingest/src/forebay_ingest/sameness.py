@@ -39,19 +39,27 @@ def sameness_of(settings: IngestSettings, wanted: Deduplication) -> Sameness:
         digest.update(target.encode("utf-8", "surrogateescape") + b"\0")
         return digest
 
-    def sameness(headers: Mapping[str, str], target: str, body: bytes) -> bytes | None:
+    def by_id(headers: Mapping[str, str], target: str, body: bytes) -> bytes | None:
+        assert identify is not None
+        identity = identify(headers, body)
+        if identity is None:
+            return None
+        digest = at(target).copy()
+        digest.update(identity.encode("utf-8", "surrogateescape"))
+        return digest.digest()
+
+    def by_body(headers: Mapping[str, str], target: str, body: bytes) -> bytes | None:
         digest = at(target).copy()
         if identify is not None:
             identity = identify(headers, body)
             if identity is None:
                 return None
             digest.update(identity.encode("utf-8", "surrogateescape"))
-        if with_body:
-            digest.update(b"\0")
-            digest.update(body)
+        digest.update(b"\0")
+        digest.update(body)
         return digest.digest()
 
-    return sameness
+    return by_body if with_body else by_id
 
 
 def _identify(wanted: Deduplication, scheme: Scheme) -> tuple[_Identify | None, bool]:
@@ -67,6 +75,9 @@ def _identify(wanted: Deduplication, scheme: Scheme) -> tuple[_Identify | None, 
 
 def _by_headers(names: tuple[str, ...]) -> _Identify:
     wanted = tuple(istr(name) for name in names)
+    if len(wanted) == 1:
+        (only,) = wanted
+        return lambda headers, _: headers.get(only) or None
 
     def identify(headers: Mapping[str, str], _: bytes) -> str | None:
         for name in wanted:

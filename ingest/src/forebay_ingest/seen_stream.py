@@ -58,15 +58,17 @@ class SeenStream:
             log=log,
         )  # fmt: skip
 
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self.seen
-
     def confirmed(self, digest: bytes) -> None:
         """Remember it, and tell the others soon."""
         self.seen.add(digest, time.time())
         self._due += digest
         if not self._telling:
             self._tell_in(_TELL_S)
+
+    @property
+    def shared(self) -> bool:
+        """Whether the others hear of what comes here, and we of what comes to them."""
+        return self._consumer.consuming and self._publisher.obstacle is None
 
     @property
     def unready(self) -> str | None:

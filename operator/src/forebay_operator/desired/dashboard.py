@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from forebay.source import WebhookSource
+from forebay.source.deduplication import Deduplication
 from forebay_operator.desired.metadata import Object, dashboard_name, metadata
 from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.prometheus_rule import SLOW_CONFIRM_S, runbook_url, series, share_refused
@@ -93,6 +94,7 @@ def rows(source: WebhookSource) -> list[Row]:
     return [
         Row("Now", _now(source)),
         Row("Received", _received(source)),
+        *([Row("Duplicates", _duplicates(source, wanted))] if (wanted := source.spec.ingest.deduplication) else []),
         Row("Queued", _queued(source)),
         Row("Delivered", _delivered(source)),
         Row("Tried again and given up", _given_up(source)),
@@ -185,6 +187,47 @@ def _received(source: WebhookSource) -> list[Panel]:
             {"all": share_refused(source), "signature": share_refused(source, "401|403")},
             ("ForebayWebhooksRefused", "ForebaySignaturesRefused"),
             source.spec.monitoring.alerts.refused_percent / 100,
+        ),
+    ]
+
+
+def _duplicates(source: WebhookSource, wanted: Deduplication) -> list[Panel]:
+    accepted, dropped = (series(source, name) for name in ("forebay_ingest_accepted_total", "forebay_duplicates_total"))
+    both = f"(sum(rate({dropped}[{_RANGE}])) + sum(rate({accepted}[{_RANGE}])))"
+    return [
+        Panel(
+            "Duplicates",
+            "Webhooks that came before and were not delivered again, and such as have nothing to tell them by.",
+            "reqps",
+            {
+                "dropped": _rate(source, "forebay_duplicates_total"),
+                "without an id": _rate(source, "forebay_duplicates_unidentified_total"),
+            },
+        ),
+        Panel(
+            "Share of duplicates",
+            "Of all webhooks that verified. Much of it means that the provider does not hear our answers in time.",
+            "percentunit",
+            {"": f"sum(rate({dropped}[{_RANGE}])) / {both}"},
+        ),
+        Panel(
+            "Remembered",
+            "What the fullest endpoint remembers. At the red line the oldest are forgotten before the window ends.",
+            "short",
+            {"ids": _greatest(source, "forebay_seen")},
+            ("ForebaySeenCutShort",),
+            wanted.max_ids,
+        ),
+        Panel(
+            "Stream of what was seen",
+            "Whether endpoints hear of what came to others, and whether they have read all of the window.",
+            "none",
+            {
+                "shared": f"min({series(source, 'forebay_seen_shared')})",
+                "complete": f"min({series(source, 'forebay_seen_complete')})",
+            },
+            ("ForebaySeenNotShared",),
+            kind="state-timeline",
         ),
     ]
 

@@ -53,6 +53,7 @@ def alerts(source: WebhookSource) -> list[Alert]:
     return [
         *_endpoint(source), *_broker(source), *_refusals(source, wanted), *_letters(source, wanted), *_breaker(source),
         *_order(source),
+        *_duplicates(source),
     ]  # fmt: skip
 
 
@@ -262,4 +263,27 @@ def _order(source: WebhookSource) -> list[Alert]:
             "webhooks of some keys wait behind one that was given up",
             "{{ $value }} keys get nothing until the destination takes the webhook that holds each of them.",
         )
+    ]
+
+
+def _duplicates(source: WebhookSource) -> list[Alert]:
+    if source.spec.ingest.deduplication is None:
+        return []
+    return [
+        Alert(
+            "ForebaySeenNotShared",
+            "warning",
+            f"min({series(source, 'forebay_seen_shared')}) == 0",
+            "5m",
+            "endpoints do not know what others have seen",
+            "The stream of what was seen can not be read or written: a copy that comes to another endpoint is delivered again.",
+        ),
+        Alert(
+            "ForebaySeenCutShort",
+            "warning",
+            f"sum(increase({series(source, 'forebay_seen_cut_short_total')}[1h])) > 0",
+            "0m",
+            "webhooks are forgotten before the window ends",
+            "More come in spec.ingest.deduplication.window than maxIds holds: copies of the oldest are delivered again.",
+        ),
     ]
