@@ -9,7 +9,7 @@ BENCH_PYTHON ?= /usr/bin/python3
 RUN_BENCH := UV_PYTHON=$(BENCH_PYTHON) UV_PROJECT_ENVIRONMENT=.forebay/bench-venv $(RUN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-cluster images sbom demo test cluster-test lint fmt crds golden reference bench bench-verify bench-pace bench-operator faults clean
+.PHONY: help setup setup-bench setup-cluster images sbom demo test cluster-test lint fmt crds golden reference bench bench-verify bench-pace bench-claims bench-duplicates bench-operator faults fuzz clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,8 +77,17 @@ bench-pace: setup-bench ## Measure order under kills, fairness and importance (1
 bench-operator: setup-bench ## Measure the operator at 1,000 sources (8 min; QUICK=1: 100 sources, 2 min) into bench/results
 	@$(RUN) python -m bench.operator $(if $(QUICK),--quick)
 
+bench-claims: setup-bench ## Measure twenty bodies of 100 MiB at once, and a storage that fails (3 min; QUICK=1: 8 MiB, 2 min) into bench/results
+	@$(RUN_BENCH) python -m bench.claims $(if $(QUICK),--quick)
+
+bench-duplicates: setup ## Measure what dropping duplicates costs, beside a Valkey or Redis if there is one (30 s) into bench/results
+	@$(RUN_BENCH) python -m bench.duplicates $(if $(QUICK),--quick)
+
 faults: setup-bench ## Kill everything under load and account for every webhook (LONG=1: half an hour, into bench/results)
 	@$(RUN) python -m bench.faults $(if $(LONG),--long)
+
+fuzz: setup ## Send an endpoint whatever strangers might, beside legitimate webhooks (3 min; QUICK=1: 30 s) into bench/results
+	@$(RUN) python -m bench.fuzz $(if $(QUICK),--quick)
 
 clean: ## Remove what was built in the tree (not the cache in ~/.cache/forebay)
 	@rm -rf .venv .forebay .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

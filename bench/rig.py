@@ -26,9 +26,10 @@ from tools.build import BuildError, built
 from tools.rabbitmq_root import root_of
 
 from forebay.management import Management
-from forebay.settings import IngestSettings, Route, Verification, WorkerSettings, dump
+from forebay.settings import IngestLimits, IngestSettings, Route, Storage, Verification, WorkerSettings, dump
 from forebay.topology import Names, SourceTopology, shared_objects, source_objects
 from forebay_cli.rabbitmq import PrivateBroker, private_broker
+from tests.support.gateway import CREDENTIALS
 
 __all__ = ["BuildError", "built"]
 
@@ -102,6 +103,10 @@ class Service:
     def memory_mib(self) -> dict[str, float]:
         """Resident memory, and the share of it that is its own where several map the same page."""
         return {"rss": _status_kib(self.pid, "status", "VmRSS"), "pss": _status_kib(self.pid, "smaps_rollup", "Pss")}
+
+    def peak_mib(self) -> float:
+        """The most resident memory that it ever had."""
+        return _status_kib(self.pid, "status", "VmHWM")
 
     def kill(self) -> float:
         """SIGKILL. The moment."""
@@ -198,11 +203,16 @@ def free_address() -> str:
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
+def allow_files() -> None:
+    """As many open files as the machine lets us, for this process and what it starts."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 @contextmanager
 def folder() -> Iterator[Path]:
     """A place for settings and logs; allows as many open files as the machine lets us, as a pod would have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_files()
     with tempfile.TemporaryDirectory(prefix="forebay-bench-") as name:
         yield Path(name)
 
@@ -211,7 +221,9 @@ def folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def forebay_ingest(broker: Broker, place: Path, source: str) -> AsyncIterator[Service]:
+async def forebay_ingest(
+    broker: Broker, place: Path, source: str, *, storage: Storage | None = None, limits: IngestLimits | None = None
+) -> AsyncIterator[Service]:
     """Forebay's ingest with GitHub verification, as the operator would start it."""
     await broker.declare(source)
     settings = IngestSettings(
@@ -219,6 +231,8 @@ async def forebay_ingest(broker: Broker, place: Path, source: str) -> AsyncItera
         routes=(Route(queue="default"),),
         verification=Verification(provider="GitHub", secret_files=("secrets/github/secret",)),
         path="/hook",
+        storage=storage,
+        limits=limits or IngestLimits(),
     )
     root = _write_root(place / "forebay-ingest", "ingest", dump(settings), broker.uri)
     async with _forebay_part("forebay-ingest", root, place) as service:
@@ -257,7 +271,12 @@ async def _forebay_part(part: str, root: Path, place: Path) -> AsyncIterator[Ser
 
 
 def _write_root(root: Path, part: str, settings: str, broker_uri: str) -> Path:
-    files = {f"config/{part}.json": settings, "secrets/broker/uri": broker_uri, "secrets/github/secret": SECRET}
+    files = {
+        f"config/{part}.json": settings,
+        "secrets/broker/uri": broker_uri,
+        "secrets/github/secret": SECRET,
+        "secrets/storage/credentials": CREDENTIALS.decode(),
+    }
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,7 @@ class Shape:
     rate: float = 400.0  # webhooks a second
     connections: int = 40
     copies: bool = False  # the provider sends webhooks again, and the endpoints drop duplicates
+    limits: str = ""  # of the endpoint (spec.ingest.limits), as YAML
     environ: Mapping[str, str] = field(default_factory=dict)  # of the processes
 
 
@@ -69,9 +70,7 @@ class Stand:
         self.seed = seed
         self.ledger = Ledger(secrets.token_hex(4))
         self.destination = Destination(self.ledger, free_port(), self.dice("destination"))
-        self.source = manifest.parse(
-            _SOURCE.format(url=self.destination.url, more=_DEDUPLICATION if shape.copies else "")
-        ).sources[0]
+        self.source = manifest.parse(_SOURCE.format(url=self.destination.url, more=_more(shape))).sources[0]
         self._deploys = 0
         self.run = self._make(broker)
         self.kills: Counter[str] = Counter()
@@ -188,6 +187,12 @@ class Stand:
             yield
         finally:
             self.ledger.windows.append(Window(cause=cause, begin=begin, end=self.now))
+
+
+def _more(shape: Shape) -> str:
+    """What else the source says of its endpoint."""
+    limits = f"    limits: {shape.limits}\n" if shape.limits else ""
+    return limits + (_DEDUPLICATION if shape.copies else "")
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Shopify's toxiproxy between Forebay and the broker: delay, cut and hang of the network, over its HTTP API.
+"""Shopify's toxiproxy between Forebay and the broker or the storage: delay, cut and hang of the network, over its HTTP API.
 
 https://github.com/Shopify/toxiproxy#http-api. Built by tools/build.py; ends with whoever started it.
 """
@@ -19,7 +19,7 @@ from forebay_cli.local.run import free_port
 
 _KEEPER = Path(forebay_cli.__path__[0]) / "keeper.py"
 _START_S = 10.0
-_PROXY = "amqp"
+_PROXY = "server"
 
 
 class Toxiproxy:
@@ -49,6 +49,27 @@ class Toxiproxy:
         attributes = {"latency": ms, "jitter": jitter_ms}
         async with self._toxic("latency", "upstream", attributes), self._toxic("latency", "downstream", attributes):
             yield
+
+    @asynccontextmanager
+    async def slow(self, kib_s: int) -> AsyncIterator[None]:
+        """Each connection carries so much a second towards the server, within the block."""
+        async with self._toxic("bandwidth", "upstream", {"rate": kib_s}):
+            yield
+
+    @asynccontextmanager
+    async def short(self, size: int) -> AsyncIterator[None]:
+        """Each connection is closed after so many bytes towards the server, within the block."""
+        async with self._toxic("limit_data", "upstream", {"bytes": size}):
+            yield
+
+    @asynccontextmanager
+    async def elsewhere(self, port: int, upstream: int) -> AsyncIterator[None]:
+        """Whoever connects reaches `port` in the place of `upstream`, within the block."""
+        await self._post(f"proxies/{_PROXY}", {"upstream": f"127.0.0.1:{port}"})
+        try:
+            yield
+        finally:
+            await self._post(f"proxies/{_PROXY}", {"upstream": f"127.0.0.1:{upstream}"})
 
     @asynccontextmanager
     async def silence(self) -> AsyncIterator[None]:

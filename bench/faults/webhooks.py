@@ -7,6 +7,8 @@ import re
 EVENT = "push"
 HOST = "forebay.test"
 SECRET = b"a-secret-that-only-the-fault-run-knows"
+# Webhooks that strangers have seen on their way and send again, with whatever else they think of; the ledger has no line for them.
+CAPTURED = range(10**9, 10**9 + 12)
 POISON_EVERY, POISON_AT = 200, 13  # one in so many is one the destination refuses for good
 
 _PADDING = "x" * 900
