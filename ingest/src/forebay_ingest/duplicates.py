@@ -7,7 +7,7 @@ and is published itself if there is none.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from forebay.amqp.link import resolve
@@ -24,9 +24,8 @@ Publish = Callable[[Respond], None]
 class Memory(Protocol):
     """What was seen, here and by the other replicas."""
 
-    @property
-    def seen(self) -> Container[bytes]:
-        """Its digests, the same object always."""
+    def known(self, digest: bytes, /) -> bool:
+        """Whether it was seen."""
 
     def confirmed(self, digest: bytes, /) -> None:
         """The webhook is safe in its queue: tell the others."""
@@ -45,8 +44,7 @@ class Duplicates:
         self.dropped = 0
         self.unidentified = 0  # nothing to tell them by, so they were delivered
         self._sameness = sameness
-        self._memory = memory
-        self._seen = memory.seen
+        self._known, self._confirmed = memory.known, memory.confirmed
         self._limits = limits
         kind = (("Content-Type", answer.content_type),) if answer.body else ()
         headers = (*kind, *answer.headers, ("X-Forebay-Duplicate", "true"))
@@ -61,7 +59,7 @@ class Duplicates:
         if digest is None:
             self.unidentified += 1
             publish(respond)
-        elif digest in self._seen:
+        elif self._known(digest):
             self._drop(respond)
         elif digest in self._under_way:
             self._wait(digest, _Waiting(respond, publish, len(body)))
@@ -83,7 +81,7 @@ class Duplicates:
     def _publish(self, digest: bytes, respond: Respond, publish: Publish) -> None:
         def settled(verdict: Verdict) -> None:
             if type(verdict) is bytes:
-                self._memory.confirmed(digest)
+                self._confirmed(digest)
                 respond(verdict)
                 waiting = self._under_way.pop(digest)
                 if waiting is not None:

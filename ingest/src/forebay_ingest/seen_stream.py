@@ -40,6 +40,7 @@ class SeenStream:
     def __init__(self, settings: IngestSettings, wanted: Deduplication, url: Callable[[], str], log: Log) -> None:
         names = Names.of(settings.source)
         self.seen = Seen(wanted.window_s, wanted.max_ids)
+        self.known = self.seen.__contains__  # without a call in between: each webhook asks
         self.caught_up = False
         self._window_s = wanted.window_s
         self._exchange, self._stream = names.exchange, names.seen
