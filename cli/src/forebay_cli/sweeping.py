@@ -14,6 +14,7 @@ from typing import Protocol
 
 from forebay.envelope import claim_key
 from forebay.errors import Rejected
+from forebay.management import Management
 from forebay.source import WebhookSource
 from forebay.storage import Stored
 from forebay.topology import ORPHANS, Names
@@ -23,6 +24,7 @@ from forebay_cli.target import Target
 # Beside the age up to which a webhook is tried: the longest tier, once, for a `maxAge` that was longer until a moment ago; and clocks.
 MARGIN_S = 2 * 86_400.0
 _LOOK_S = 2.0  # between two looks at the queues
+_LATE_S = 6.0  # RabbitMQ counts what is in a quorum queue every five seconds
 _AT_ONCE = 8
 
 
@@ -103,25 +105,30 @@ async def _referred(there: Target) -> frozenset[str]:
 
 
 async def _seen_empty(there: Target, patience_s: float) -> None:
-    """Return when all queues of the source hold nothing, neither waiting nor in work, at one look."""
-    deadline = time.monotonic() + patience_s
+    """Return when all queues of the source were seen holding nothing, neither waiting nor in work, for as long as the broker's count may be late."""
+    deadline, empty_since = time.monotonic() + patience_s, None
     async with there.broker.management() as management:
         while True:
-            queues = await management.queues(there.broker.vhost)
-            held = {one.name: one.messages for one in queues if _matters(there.names, one.name)}
-            if not held:
-                raise Rejected(
-                    f"the broker has no queue of {there.source}; check --source and the virtual host of --broker"
-                )
-            full = {name: count for name, count in held.items() if count}
-            if not full:
+            full = await _full(management, there)
+            now = time.monotonic()
+            empty_since = None if full else empty_since or now
+            if empty_since is not None and now - empty_since >= _LATE_S:
                 return
-            if time.monotonic() > deadline:
+            if full and now > deadline:
                 listed = ", ".join(f"{count:,} in {name}" for name, count in sorted(full.items()))
                 raise Rejected(
                     f"webhooks wait ({listed}), and any of them may refer to a body; sweep when these are empty"
                 )
             await asyncio.sleep(_LOOK_S)
+
+
+async def _full(management: Management, there: Target) -> dict[str, int]:
+    """The queues that hold something. Raises Rejected if there is none of the source at all."""
+    queues = await management.queues(there.broker.vhost)
+    held = {one.name: one.messages for one in queues if _matters(there.names, one.name)}
+    if not held.keys() - {ORPHANS}:
+        raise Rejected(f"the broker has no queue of {there.source}; check --source and the virtual host of --broker")
+    return {name: count for name, count in held.items() if count}
 
 
 def _matters(names: Names, queue: str) -> bool:
