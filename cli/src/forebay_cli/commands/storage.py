@@ -18,9 +18,18 @@ from forebay_operator.desired.settings import ingest_settings, secret_file
 _MIB = 1024 * 1024
 
 
-@click.group("storage")
+@click.group(
+    "storage",
+    epilog=options.examples("""
+forebay storage sweep
+forebay storage sweep --delete
+"""),
+)
 def command() -> None:
-    """Look after the bodies that are in object storage (spec.storage)."""
+    """Look after the bodies that are in object storage.
+
+    Those of large webhooks, where spec.storage says.
+    """
 
 
 @command.command(
