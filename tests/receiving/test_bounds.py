@@ -140,11 +140,12 @@ async def test_the_oldest_that_nothing_was_accepted_from_makes_room(endpoint: Op
 
 
 async def test_who_waits_for_the_confirm_makes_no_room(endpoint: Opener) -> None:
-    async with endpoint(connections=1) as it, it.client() as first, it.client() as second:
+    async with endpoint(connections=1) as it, it.client() as first:
         it.broker.outcome = None
         await first.send(GOOD)
         await eventually(so(lambda: it.broker.in_flight), every_s=0.002)
-        assert statuses(await second.rest()) == [503]
+        async with it.client() as second:
+            assert statuses(await second.rest()) == [503]
         it.broker.confirms(1)
         assert [reply.status for reply in await first.answers()] == [202]
 
