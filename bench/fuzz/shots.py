@@ -59,7 +59,7 @@ def shot(seed: int, number: int, run: str, path: str) -> Shot:
 def _known(hand: Hand) -> bytes:
     """One to three of the corpus behind one another."""
     names = hand.dice.choices(_PLAIN, k=hand.dice.choice((1, 1, 2, 3)))
-    return b"".join(b"".join(segments_of(name)) for name in names).replace(b"POST / ", b"POST %b " % hand.path)
+    return b"".join(b"".join(segments_of(name)) for name in names).replace(b" / HTTP", b" %b HTTP" % hand.path)
 
 
 def _mutated(hand: Hand) -> bytes:
