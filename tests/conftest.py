@@ -12,20 +12,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tools.build import BuildError, built
 from tools.control_plane import Binaries, ControlPlane, NoControlPlane, binaries
 
 from forebay.errors import Unavailable
 from tests.support.apiserver import Api, install_crds, namespace
 from tests.support.brokers import NEWEST, SUITES, Brokers, VirtualHost, virtual_host
 from tests.support.gateway import Gateway, gateway
+from tests.support.parts import FOREIGN, PROMTOOL, build_for, part
 
 BROKERS = pytest.StashKey[Brokers]()
-# CRDs (tools/build.py) of the oldest releases that Forebay works with (docs/install.md), and of current ones.
-FOREIGN = {
-    "oldest": ("crds-gateway-api-1.0", "crds-keda-2.17", "crds-prometheus-operator-0.70"),
-    "newest": ("crds-gateway-api-1.6", "crds-keda-2.18", "crds-prometheus-operator-0.95"),
-}
 CONTROL_PLANE = pytest.StashKey[Binaries | str]()  # where its programs are, or why it can not be had
 
 
@@ -52,13 +47,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             session.config.stash[CONTROL_PLANE] = binaries()
         except NoControlPlane as error:
             session.config.stash[CONTROL_PLANE] = str(error)
-    if any("equipped" in getattr(item, "fixturenames", ()) for item in session.items):
-        with suppress(BuildError):
-            for name in (*FOREIGN["oldest"], *FOREIGN["newest"]):
-                built(name)
-    if any("s3_server" in getattr(item, "fixturenames", ()) for item in session.items):
-        with suppress(BuildError):
-            built("versitygw")
+    build_for(session.items)
     for release in sorted({release for item in session.items if (release := _release(item))}):
         with suppress(Unavailable):  # the tests that need it will say so
             brokers.root(release)
@@ -170,12 +159,7 @@ def equipped(
 
     It is not the one of other tests: where these APIs are, the operator makes other objects. It writes down what operators ask.
     """
-    try:
-        folders = [built(name) for name in FOREIGN[request.param]]
-    except BuildError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CRDs could not be had: {error}")
-        pytest.skip(str(error))
+    folders = [part(name) for name in FOREIGN[request.param]]
     group = "system:serviceaccounts:forebay-system"
     plane = ControlPlane(tmp_path_factory.mktemp("equipped"), programs, audited_group=group)
     plane.start()
@@ -195,22 +179,12 @@ def equipped(
 @pytest.fixture
 async def s3_server(tmp_path: Path) -> AsyncIterator[Gateway]:
     """An S3 server with one empty bucket."""
-    try:
-        program = built("versitygw")
-    except BuildError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"versitygw could not be had: {error}")
-        pytest.skip(f"versitygw: {error}")
-    async with gateway(program, tmp_path) as server:
+    async with gateway(part("versitygw"), tmp_path) as server:
         yield server
 
 
-@pytest.fixture(scope="session", params=["2.42", "3"])
+@pytest.fixture(scope="session", params=list(PROMTOOL))
 def promtool(request: pytest.FixtureRequest) -> Path:
     """Of the Prometheus in Debian bookworm, and of a current one."""
-    try:
-        return built("prometheus-2") / "usr/bin/promtool" if request.param == "2.42" else built("promtool-3")
-    except BuildError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"promtool {request.param} could not be had: {error}")
-        pytest.skip(f"promtool {request.param}: {error}")
+    name, place = PROMTOOL[request.param]
+    return part(name) / place

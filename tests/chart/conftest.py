@@ -1,28 +1,17 @@
-"""Both majors of Helm, built before the first test, because that takes longer than a test may; and clusters to install on."""
+"""Both majors of Helm; and clusters to install on."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tools.build import BuildError, built
 from tools.control_plane import Binaries, ControlPlane
 
 from tests.support import chart_pods
 from tests.support.apiserver import Api, session
 from tests.support.helm import MAJORS, Helm
 from tests.support.node import NODE, LocalNode, local_node
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    wanted = any(HERE in item.path.parents and "binary" in getattr(item, "fixturenames", ()) for item in session.items)
-    if wanted and not session.config.option.collectonly:
-        for major in MAJORS:
-            with suppress(BuildError):  # the tests that need it will say so
-                built(major)
+from tests.support.parts import part
 
 
 @pytest.fixture(scope="session", params=MAJORS)
@@ -33,12 +22,7 @@ def major(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def binary(major: str) -> Path:
-    try:
-        return built(major)
-    except BuildError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{major} could not be built: {error}")
-        pytest.skip(f"{major}: {error}")
+    return part(major)
 
 
 @pytest.fixture

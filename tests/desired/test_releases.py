@@ -6,16 +6,15 @@ with the package kubernetes-validate, so nothing is fetched. Kinds of other APIs
 
 import importlib.util
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from tools.build import BuildError, built
 
 from tests.desired.test_strict import CHART, GOLDENS
+from tests.support.parts import part
 
 SCHEMAS = Path(str(importlib.util.find_spec("kubernetes_validate").origin)).parent / "kubernetes-json-schema"  # type: ignore[union-attr]
 CHART_YAML = Path(__file__).parents[2] / "charts" / "forebay" / "Chart.yaml"
@@ -29,12 +28,7 @@ NEWEST = max(
 
 @pytest.fixture(scope="session")
 def kubeconform() -> Path:
-    try:
-        return built("kubeconform")
-    except BuildError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"kubeconform could not be built: {error}")
-        pytest.skip(f"kubeconform: {error}")
+    return part("kubeconform")
 
 
 def conforms(kubeconform: Path, release: str, folder: Path, *files: Path) -> str:

@@ -1,17 +1,16 @@
 """The health script of docs/how-to/gitops.md, run by the Lua that Argo CD has built in, on what the operator says."""
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tools.build import BuildError, built
 
 from forebay.manifest import read_source
 from forebay_operator.conditions import Observed, Trouble, conditions, dated, refused
 from forebay_operator.world import Progress
+from tests.support.parts import part
 from tests.support.sources import manifest
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "gitops.md"
@@ -21,6 +20,7 @@ SCRIPT = yaml.safe_load(PAGE.read_text("utf-8").split("```yaml\n")[1].split("```
 UP = Progress(wanted=2, ready=2)
 WELL = Observed(ingest=UP, workers={"default": UP})
 NO_SECRET = Observed(unaccepted=Trouble("SecretMissing", "There is no Secret."))
+pytestmark = pytest.mark.builds("glua")
 
 
 def test_a_source_that_the_operator_has_not_seen_progresses(tmp_path: Path) -> None:
@@ -70,12 +70,7 @@ def _with_status(source: dict[str, Any], found: list[dict[str, Any]]) -> dict[st
 
 def health(source: dict[str, Any], folder: Path) -> tuple[str, str]:
     """What the script says of a source."""
-    try:
-        lua = built("glua")
-    except BuildError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"Lua could not be built: {error}")
-        pytest.skip(f"Lua: {error}")
+    lua = part("glua")
     program = folder / "health.lua"
     called = "local found = health()\nprint(found.status)\nprint(found.message)\n"
     program.write_text(f"obj = {_lua(source)}\nfunction health()\n{SCRIPT}\nend\n{called}")

@@ -8,22 +8,19 @@ from pathlib import Path
 
 import multidict
 import pytest
-from tools.build import BuildError, built
 from tools.images import COMPONENTS, RELEASE, REPOSITORY
 from tools.sbom import bill
 from tools.without_symbols import main as take_symbols
+
+from tests.support.parts import part
 
 TREE = Path(__file__).resolve().parents[2]
 WORKFLOW = TREE / ".github/workflows/release.yml"
 
 
-@pytest.mark.timeout(300)  # the first time actionlint is built
+@pytest.mark.builds("actionlint")
 def test_the_workflow_is_one_that_github_understands() -> None:
-    try:
-        actionlint = built("actionlint")
-    except BuildError as error:
-        pytest.skip(str(error))
-    said = subprocess.run([actionlint, "-no-color", WORKFLOW], capture_output=True, text=True, check=False)
+    said = subprocess.run([part("actionlint"), "-no-color", WORKFLOW], capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
 
 

@@ -2,14 +2,12 @@
 
 import contextlib
 import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tools.build import BuildError, built
 
 from tests.reconciling.rights import granted
 from tests.support import forks
@@ -20,6 +18,7 @@ from tests.support.helm import Helm
 from tests.support.kubectl import Person, somebody
 from tests.support.network import pod_network
 from tests.support.node import KUBELET_PORT, NODE, NODE_ADDRESS, LocalNode, SourcePods, local_node
+from tests.support.parts import part
 
 
 @pytest.fixture(scope="session")
@@ -58,21 +57,10 @@ async def _with_secrets(api: Api, newest_broker: VirtualHost) -> Api:
 HOME = "forebay-system"  # the operator's own namespace
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    if not session.config.option.collectonly and any("helm" in getattr(i, "fixturenames", ()) for i in session.items):
-        with contextlib.suppress(BuildError):  # the tests that need it will say so
-            built("helm-3")
-
-
 @pytest.fixture(scope="session")
 def helm() -> Path:
     """Helm."""
-    try:
-        return built("helm-3")
-    except BuildError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"Helm could not be built: {error}")
-        pytest.skip(f"Helm: {error}")
+    return part("helm-3")
 
 
 @pytest.fixture(scope="session")

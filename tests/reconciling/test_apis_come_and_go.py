@@ -8,12 +8,12 @@ import pytest
 from tools.build import built
 from tools.control_plane import ControlPlane
 
-from tests.conftest import FOREIGN
 from tests.reconciling.test_optional_apis import WITH_ALL
 from tests.reconciling.test_restart import quiet
 from tests.reconciling.test_rights import Installed
 from tests.support.apiserver import Answer, Api, Object, OperatorProcess
 from tests.support.helm import Helm
+from tests.support.parts import FOREIGN
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
