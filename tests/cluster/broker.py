@@ -48,7 +48,7 @@ class Broker:
         cluster.kubectl("create", "namespace", self.namespace)
         manifest = HERE / f"manifests/{self.namespace}.yaml"
         cluster.kubectl("apply", f"--namespace={self.namespace}", "-f", str(manifest))
-        cluster.kubectl("rollout", "status", f"--namespace={self.namespace}", "statefulset/rabbitmq", "--timeout=180s")
+        cluster.kubectl("rollout", "status", f"--namespace={self.namespace}", "statefulset/rabbitmq", "--timeout=400s")
 
 
 ONE, THREE = Broker("rabbitmq"), Broker("rabbitmq-three")
