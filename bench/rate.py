@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import rig
+from bench import rig, windows
 from forebay.settings import Destination, WorkerSettings
 from forebay.topology import Names, Pace, RateLimit, SourceTopology, source_objects
 
@@ -101,18 +101,16 @@ def told(at: Sequence[float], began: float, killed: float, ended: float, back: f
     steady = [moment for moment in at if moment + WINDOW <= ended]
     result = {
         "target": LIMIT.rate,
-        "measured": round(_count(at, began, ended) / (ended - began), 1),
-        "worst_window_ratio": round(max(_count(at, moment, moment + WINDOW) for moment in at) / allowed, 4),
-        "lowest_window_ratio": round(min(_count(at, moment, moment + WINDOW) for moment in steady) / allowed, 4),
-        "most_in_a_period": max(_count(at, moment, moment + LIMIT.per_s) for moment in at),
+        "measured": round(windows.within(at, began, ended) / (ended - began), 1),
+        "worst_window_ratio": round(windows.most(at, WINDOW) / allowed, 4),
+        "lowest_window_ratio": round(
+            min(windows.within(at, moment, moment + WINDOW) for moment in steady) / allowed, 4
+        ),
+        "most_in_a_period": windows.most(at, LIMIT.per_s),
         "recovery_s": {"kill": _gap(at, killed, killed + 2), "broker": round(at[bisect_left(at, back)] - back, 3)},
     }
     print(f"bench: rate limit {result}", file=sys.stderr, flush=True)
     return result
-
-
-def _count(at: Sequence[float], begin: float, end: float) -> int:
-    return bisect_left(at, end) - bisect_left(at, begin)
 
 
 def _gap(at: Sequence[float], begin: float, end: float) -> float:

@@ -1,10 +1,10 @@
 """Kill, hang and cut everything under load, and account for every webhook: none that was acknowledged is lost.
 
-    uv run python -m bench.faults [--long | --minutes N] [--seed N] [--only ACT] [--rabbitmq SUITE]
+    uv run python -m bench.faults [--long | --minutes N] [--seed N] [--kind KIND] [--only ACT] [--rabbitmq SUITE]
 
-A real RabbitMQ, two endpoints, two workers, a provider that writes down each answer and a destination that writes down
-each delivery. Exit status 1: a bar was missed; 2: wrong usage. Results: bench/results/faults.json
-after a long run of every act, else .forebay/faults.json; after a failure the processes' logs stay in .forebay/faults/SEED.
+A real RabbitMQ, and for each kind of source two endpoints, two workers, a provider that writes down each answer and a destination
+that writes down each delivery. Exit status 1: a bar was missed; 2: wrong usage. Results: bench/results/faults.json
+after a long run of everything, else .forebay/faults.json; after a failure the processes' logs stay in .forebay/faults/SEED.
 """
 
 import asyncio

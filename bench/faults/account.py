@@ -36,6 +36,7 @@ class PhaseAccount:
     refused: Counter[str] = field(default_factory=Counter)  # by cause
     unknown: Counter[str] = field(default_factory=Counter)  # by what happened
     repeats: int = 0
+    attempts: int = 0  # that reached the destination in it
     seconds: list[float] = field(default_factory=list, repr=False)  # from the request to its 2xx
 
     def add(self, entry: Entry) -> None:
@@ -54,6 +55,7 @@ class PhaseAccount:
             "refused": dict(self.refused.most_common()),
             "unknown": dict(self.unknown.most_common()),
             "duplicates": self.repeats,
+            "attempts": self.attempts,
             "accept_ms_p50": _quantile_ms(self.seconds, 0.5),
             "accept_ms_p99": _quantile_ms(self.seconds, 0.99),
         }
@@ -72,6 +74,8 @@ def account(ledger: Ledger, returns: Sequence[Return] = ()) -> dict[str, Any]:
             false.append(entry)
     for phase, repeats in ledger.repeats.items():
         phases.setdefault(phase, PhaseAccount()).repeats += repeats
+    for phase, attempts in ledger.attempts_in.items():
+        phases.setdefault(phase, PhaseAccount()).attempts += attempts
     return {
         "sent": len(ledger),
         "acked": ledger.answers[Answer.ACKED],

@@ -16,9 +16,9 @@ from bench.faults.stand import VHOST, Stand
 from bench.faults.toxiproxy import Toxiproxy
 from forebay.errors import Unavailable
 from forebay.management import Management
-from forebay.topology import DEFAULT_QUEUE
 from forebay_cli.local.run import Component
 from forebay_cli.rabbitmq import PrivateBroker
+from forebay_operator.desired import source_topology
 
 BROKER_URI = "secrets/broker/uri"  # where a process finds it, below its FOREBAY_ROOT
 CONFIRM_S = 5.0  # the ingest's patience with the broker; a longer hang ends in 503s
@@ -31,6 +31,7 @@ class Cast:
     stand: Stand
     dice: Random
     proxy: Toxiproxy | None = None
+    kills: int = 20  # of ingests, and of workers, where everything is killed; a fifth of it of the broker
 
     @property
     def network(self) -> Toxiproxy:
@@ -44,6 +45,7 @@ class Act:
 
     name: str
     play: Callable[[Cast], Awaitable[None]]
+    needs: str | None = None  # what a source's spec must have for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +82,14 @@ async def storm(cast: Cast) -> None:
     ends = asyncio.Event()
 
     async def brokers() -> None:
-        for _ in range(4):
+        for _ in range(cast.kills // 5):
             await asyncio.sleep(dice_of(stand, dice, "broker").uniform(6, 12))
             await stand.crash_broker()
         ends.set()
 
     async def processes(component: Component) -> None:
         own, count = dice_of(stand, dice, component), 0
-        while not ends.is_set() or count < 20:
+        while not ends.is_set() or count < cast.kills:
             await asyncio.sleep(own.uniform(2, 6))
             await stand.kill(component, own)
             count += 1
@@ -148,18 +150,20 @@ async def disk_alarm(cast: Cast) -> None:
 
 
 async def unbound(cast: Cast) -> None:
-    """The source's queue is not bound: a publish is confirmed, and goes nowhere."""
+    """The source's queue and its lanes are not bound: a publish is confirmed, and goes nowhere."""
     stand = cast.stand
-    names, vhost = stand.run.names, quote(VHOST, safe="")
-    queue = quote(names.queue(DEFAULT_QUEUE), safe="")
-    binding = f"bindings/{vhost}/e/{quote(names.exchange, safe='')}/q/{queue}"
+    topology, vhost = source_topology(stand.source), quote(VHOST, safe="")
+    exchange = f"bindings/{vhost}/e/{quote(topology.names.exchange, safe='')}/q"
+    queues = [topology.names.queue(place) for place in (*topology.queues, *topology.lanes)]
     async with stand.management() as management:
-        await management.delete(f"{binding}/{queue}")
+        for queue in queues:
+            await management.delete(f"{exchange}/{quote(queue, safe='')}/{quote(queue, safe='')}")
         try:
             async with stand.impossible("queue unbound"):
                 await asyncio.sleep(3)
         finally:
-            await management.post(binding, {"routing_key": names.queue(DEFAULT_QUEUE), "arguments": {}})
+            for queue in queues:
+                await management.post(f"{exchange}/{quote(queue, safe='')}", {"routing_key": queue, "arguments": {}})
     await asyncio.sleep(1)
 
 
@@ -201,6 +205,20 @@ async def _alarm(stand: Stand, mood: Mood, on: tuple[str, ...], off: tuple[str, 
         await asyncio.sleep(2)
     finally:
         await stand.broker.control(*off)
+    await asyncio.sleep(2)
+
+
+async def storage_away(cast: Cast) -> None:
+    """Where the folder of the large bodies was is none: they can be neither stored nor fetched."""
+    bodies = cast.stand.bodies
+    aside = bodies.with_name(f"{bodies.name}-away")
+    bodies.rename(aside)
+    bodies.touch()
+    try:
+        await asyncio.sleep(4)
+    finally:
+        bodies.unlink()
+        aside.rename(bodies)
     await asyncio.sleep(2)
 
 
@@ -350,6 +368,7 @@ DIRECT = (
     Act(name="destination busy", play=busy),
     Act(name="destination cuts answers", play=closing),
     Act(name="workers paused", play=paused),
+    Act(name="storage away", play=storage_away, needs="storage"),
     Act(name="SIGTERM of each ingest", play=end_ingests),
     Act(name="SIGTERM of each worker", play=end_workers),
     Act(name="SIGTERM while the broker hangs", play=end_amid_hang),

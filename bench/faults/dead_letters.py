@@ -1,6 +1,7 @@
 """What the broker still holds at the end of a run: messages in queues, and the dead letters, which go into the ledger."""
 
 import contextlib
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -12,11 +13,21 @@ from forebay.management import Management
 _BATCH = 500
 
 
+async def left(management: Management, vhost: str, dead: str, prefixes: tuple[str, ...] = ("",)) -> dict[str, int]:
+    """Webhooks in the queues with such names, but for the dead letters. Raises Unavailable.
+
+    A source's permits, and its memory of what it has seen, are no webhooks.
+    """
+    source = dead.rpartition(".")[0]
+    others = (dead, f"{source}.permits.", f"{source}.stream.")
+    found = [one for one in await management.queues(vhost) if one.name.startswith(prefixes)]
+    return {one.name: one.messages for one in found if one.messages and not one.name.startswith(others)}
+
+
 async def waiting(management: Management, vhost: str, dead: str, prefixes: tuple[str, ...] = ("",)) -> int:
-    """Messages in all queues with such a name but that of the dead letters; one that can not be counted now is not empty."""
+    """How many they are; one that can not be counted now is not empty."""
     with contextlib.suppress(Unavailable):
-        found = [one for one in await management.queues(vhost) if one.name.startswith(prefixes) and one.name != dead]
-        return sum(queue.messages for queue in found)
+        return sum((await left(management, vhost, dead, prefixes)).values())
     return 1
 
 
@@ -31,9 +42,17 @@ async def enter_dead_letters(management: Management, vhost: str, queue: str, led
 
 def _enter(letter: dict[str, Any], ledger: Ledger) -> None:
     properties = letter["properties"]
-    reason = properties.get("headers", {}).get("forebay-reason", "by the broker")
-    number = webhooks.number_of(ledger.run, letter["payload"].encode())
+    headers = properties.get("headers", {})
+    number = _number(letter["payload"].encode(), headers, ledger.run)
     if number is None:
         ledger.foreign += 1
     else:
-        ledger.bury(number, reason, properties.get("message_id", ""))
+        ledger.bury(number, headers.get("forebay-reason", "by the broker"), properties.get("message_id", ""))
+
+
+def _number(body: bytes, headers: dict[str, Any], run: str) -> int | None:
+    """Of a large webhook the body is elsewhere."""
+    if "forebay-claim-key" not in headers:
+        return webhooks.number_of(run, body)
+    named = re.fullmatch(rf"{run}-([0-9]+)", str(headers.get("forebay-delivery-id")))
+    return int(named[1]) if named else None

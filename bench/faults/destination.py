@@ -35,6 +35,7 @@ class Destination:
         self._port = port
         self._random = random
         self._server: asyncio.Server | None = None
+        self._under_way = 0
         self._links: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._answers: Mapping[Mood, Callable[[], Awaitable[bytes]]] = {
             "ok": self._ok, "flaky": self._flaky, "slow": self._slow, "failing": self._failing, "busy": self._busy,
@@ -89,26 +90,33 @@ class Destination:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:])}
         content = await reader.readexactly(int(headers.get("content-length", "0")))
         number = webhooks.number_of(self._ledger.run, content)
-        if number is not None and webhooks.is_poison(number) and self.mood in ("ok", "flaky", "slow"):
-            writer.write(_REFUSING)
-            return
-        answer = await self._answers[self.mood]()
+        self._under_way += 1
+        self._ledger.come(number, _now(), self._under_way)
+        try:
+            answer = await self._answer(number)
+        finally:
+            self._under_way -= 1
         if answer is _OK:
             self._take(number, headers)
+        elif answer is _REFUSING and number is not None:
+            self._ledger.end(number, _now())
         writer.write(answer)
         if answer is _HALF:
             writer.close()
+
+    async def _answer(self, number: int | None) -> bytes:
+        if number is not None and webhooks.is_poison(number) and self.mood in ("ok", "flaky", "slow"):
+            return _REFUSING
+        return await self._answers[self.mood]()
 
     def _take(self, number: int | None, headers: Mapping[str, str]) -> None:
         if number in webhooks.CAPTURED:
             self.captured.add(headers.get("x-forebay-id", ""))
             return
-        signed = number is not None and headers.get("x-github-delivery") == f"{self._ledger.run}-{number}"
-        if number is None or not signed:
+        if number is None or headers.get("x-github-delivery") != webhooks.delivery_id(self._ledger.run, number):
             self._ledger.foreign += 1
         else:
-            now = asyncio.get_running_loop().time()
-            self._ledger.deliver(number, now, headers.get("x-forebay-id", ""))
+            self._ledger.deliver(number, _now(), headers.get("x-forebay-id", ""))
 
     async def _ok(self) -> bytes:
         return _OK
@@ -131,3 +139,7 @@ class Destination:
 
     async def _closing(self) -> bytes:
         return _HALF
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -5,6 +5,7 @@ unless copies are sent: then the first 2xx of any copy counts, and each copy tha
 """
 
 import enum
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -36,11 +37,14 @@ class Entry:
 
     number: int
     phase: str  # in which it was sent
-    sent: float
+    first_sent: float
+    sent: float  # of copies: the last one before there was a 2xx
     answered: float  # 0 while there is no answer
     answer: Answer
     deliveries: int  # how often the destination took it
     dead: int  # how often it lies among the dead letters
+    came: float  # when the first attempt at it reached the destination; inf if none did
+    ended: float  # when the destination first took it, or refused it for good; inf if it did neither
     event_id: str  # Forebay's, from the 2xx or the delivery
     cause: str  # of a refusal, as its problem document names it; or what happened instead of an answer
 
@@ -68,10 +72,14 @@ class Ledger:
         self.latest_delivery = 0.0
         self.newest_ack = 0.0  # when the youngest webhook was sent that has got a 2xx
         self.taken = 0  # deliveries that the destination took
+        self.attempts = array("d")  # when each attempt reached the destination
+        self.attempts_in: Counter[str] = Counter()  # by the phase they came in
+        self.at_once: Counter[str] = Counter()  # the most attempts that were under way at a time, by phase
         self._phase = array("H")
         self._sent, self._answered = array("d"), array("d")
         self._answer = bytearray()
         self._deliveries, self._dead = array("H"), array("H")
+        self._came, self._ended = array("d"), array("d")
         self._event_ids: list[str] = []
         self._copied: dict[int, float] = {}  # when each was sent first
         self._causes: dict[int, str] = {}  # of those that have one
@@ -98,6 +106,8 @@ class Ledger:
         self._answer.append(Answer.NONE)
         self._deliveries.append(0)
         self._dead.append(0)
+        self._came.append(math.inf)
+        self._ended.append(math.inf)
         self._event_ids.append("")
         return len(self._sent) - 1
 
@@ -137,8 +147,22 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------- where it came out
 
+    def come(self, number: int | None, now: float, at_once: int) -> None:
+        """An attempt has reached the destination, where so many are under way now, at a webhook of this run or none."""
+        self.attempts.append(now)
+        self.attempts_in[self.phase] += 1
+        self.at_once[self.phase] = max(self.at_once[self.phase], at_once)
+        if number is not None and number < len(self):
+            self._came[number] = min(self._came[number], now)
+
+    def end(self, number: int, now: float) -> None:
+        """The destination is done with it: nobody has to try it again."""
+        if number < len(self):
+            self._ended[number] = min(self._ended[number], now)
+
     def deliver(self, number: int, now: float, event_id: str) -> None:
         """The destination took it."""
+        self.end(number, now)
         self.taken += 1
         self.latest_delivery = now
         if not self._exists(number):
@@ -168,11 +192,14 @@ class Ledger:
             yield Entry(
                 number=number,
                 phase=names[self._phase[number]],
+                first_sent=self._copied.get(number, self._sent[number]),
                 sent=self._sent[number],
                 answered=self._answered[number],
                 answer=Answer(self._answer[number]),
                 deliveries=self._deliveries[number],
                 dead=self._dead[number],
+                came=self._came[number],
+                ended=self._ended[number],
                 event_id=self._event_ids[number],
                 cause=self._causes.get(number, ""),
             )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench import verdict
+from bench.faults import pace
 from bench.faults.ledger import Answer
 from bench.faults.options import Options
 from bench.faults.stand import Stand
@@ -20,8 +21,8 @@ BARS = (
     Bar(figure="X-Forebay-Id not the one of the 2xx", key="misnamed", sign="≤", bar=0),
     Bar(figure="left in a queue after the drain", key="left_in_queues", sign="≤", bar=0),
 )
-# Of whole rounds only: a run of chosen acts need not kill anything.
-BARS_OF_A_ROUND = (
+# Of whole runs only: a run of chosen acts or kinds need not kill much.
+BARS_OF_A_RUN = (
     Bar(figure="requests without an answer during SIGTERM", key="unanswered_on_sigterm", sign="≤", bar=0),
     Bar(figure="first 2xx after the broker is back", key="first_2xx_after_broker_s.max", sign="≤", bar=1.0, unit=" s"),
     Bar(figure="returns of the broker measured", key="returns_measured", sign="≥", bar=3),
@@ -37,7 +38,8 @@ _EVERY_S = 10.0  # between two lines where nobody watches
 
 
 def bars(given: Options) -> tuple[Bar, ...]:
-    return BARS if given.only else (*BARS, *BARS_OF_A_ROUND)
+    of_kinds = [bar for one in given.rounds for bar in pace.bars(one)]
+    return (*BARS, *of_kinds, *(BARS_OF_A_RUN if given.whole else ()))
 
 
 def missed(results: Mapping[str, Any], given: Options) -> list[str]:
@@ -49,7 +51,9 @@ def missed(results: Mapping[str, Any], given: Options) -> list[str]:
 def conclude(results: Mapping[str, Any], given: Options) -> int:
     """Print the tables and write the results. Exit status 1 if a bar was missed."""
     told = _completed(results)
-    print("\n" + phases(told["phases"]))
+    for name, kind in told["kinds"].items():
+        print(f"\n{name}\n{phases(kind['phases'])}")
+    print("\n" + kinds(told["kinds"]))
     print("\n" + sums(told))
     for finding in told["findings"]:
         print(f"FINDING: {finding}")
@@ -61,7 +65,8 @@ def conclude(results: Mapping[str, Any], given: Options) -> int:
 
 def _completed(results: Mapping[str, Any]) -> dict[str, Any]:
     """The results with the figures that only the report needs."""
-    ends = [sum(phase["unknown"].values()) for name, phase in results["phases"].items() if name in SIGTERM_ACTS]
+    phases = [phase for kind in results["kinds"].values() for phase in kind["phases"].items()]
+    ends = [sum(phase["unknown"].values()) for name, phase in phases if name in SIGTERM_ACTS]
     return {
         **results,
         "unanswered_on_sigterm": sum(ends) if ends else None,
@@ -71,15 +76,31 @@ def _completed(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def phases(told: Mapping[str, Mapping[str, Any]]) -> str:
     """What the provider saw, act by act."""
-    heads = ("act", "sent", "2xx", "refused", "no answer", "duplicates", "p50 ms", "p99 ms")
+    heads = ("act", "sent", "2xx", "refused", "no answer", "attempts", "duplicates", "p50 ms", "p99 ms")
     return verdict.table(heads, [_row(name, phase) for name, phase in told.items() if phase["sent"]])
 
 
 def _row(name: str, phase: Mapping[str, Any]) -> list[str]:
-    counts = (
-        phase["sent"], phase["acked"], sum(phase["refused"].values()), sum(phase["unknown"].values()),
-        phase["duplicates"], phase["accept_ms_p50"], phase["accept_ms_p99"],
+    return _cells(
+        name, phase["sent"], phase["acked"], sum(phase["refused"].values()), sum(phase["unknown"].values()),
+        phase["attempts"], phase["duplicates"], phase["accept_ms_p50"], phase["accept_ms_p99"],
     )  # fmt: skip
+
+
+def kinds(told: Mapping[str, Mapping[str, Any]]) -> str:
+    """What became of the webhooks of each kind of source."""
+    heads = ("source", "sent", "2xx", "delivered", "dead", "lost", "false 2xx", "duplicates", "dropped", "overtaken")
+    return verdict.table(heads, [_kind_row(name, one) for name, one in told.items()])
+
+
+def _kind_row(name: str, one: Mapping[str, Any]) -> list[str]:
+    return _cells(
+        name, one["sent"], one["acked"], one["delivered"], one["dead_lettered"], one["lost"], one["false_2xx"],
+        one["duplicates"], one["copies_dropped"], one.get("overtaken"),
+    )  # fmt: skip
+
+
+def _cells(name: str, *counts: float | None) -> list[str]:
     return [name, *("-" if count is None else f"{count:,}" for count in counts)]
 
 
@@ -113,7 +134,7 @@ def _line(stand: Stand) -> str:
     answers = ledger.answers
     kills = "/".join(str(stand.kills[part]) for part in ("broker", "ingest", "worker"))
     return (
-        f"{ledger.phase:28} 2xx {answers[Answer.ACKED]:,}  refused {answers[Answer.REFUSED]:,}"
+        f"{stand.shape.kind.name:13}  {ledger.phase:28} 2xx {answers[Answer.ACKED]:,}  refused {answers[Answer.REFUSED]:,}"
         f"  no answer {answers[Answer.UNKNOWN]:,}  delivered {ledger.taken:,}"
         f"  duplicates {sum(ledger.repeats.values()):,}  kills {kills}"
     )

@@ -1,4 +1,4 @@
-"""One fault run: rounds of acts under load, the drain, and the account."""
+"""One fault run: for each kind of source rounds of acts under load, the drain, and the account."""
 
 import asyncio
 import shutil
@@ -15,8 +15,12 @@ from bench.faults.account import account
 from bench.faults.acts import Cast
 from bench.faults.drain import drain
 from bench.faults.options import Options
+from bench.faults.pace import paced
+from bench.faults.rounds import Round
 from bench.faults.stand import Shape, Stand, loaded, stand, started
+from bench.faults.sums import total
 from bench.faults.toxiproxy import Toxiproxy, toxiproxy
+from forebay_cli.rabbitmq import PrivateBroker
 
 _AROUND_S = 300.0  # for what is not acts: the start, the drain, the end
 _ROUND_S = 480.0  # one round on a machine that others use too
@@ -31,49 +35,60 @@ async def perform(given: Options) -> dict[str, Any]:
     folder.mkdir(parents=True)
     print(f"faults: seed {given.seed} (again with --seed {given.seed}); logs in {folder}", flush=True)
     began = time.monotonic()
+    accounts = {}
     async with (
-        asyncio.timeout(given.minutes * 60 + _ROUND_S + _AROUND_S),
+        asyncio.timeout(given.minutes * 60 + len(given.rounds) * (_ROUND_S + _AROUND_S)),
         started(folder, root=root) as broker,
-        stand(broker, folder, Shape(copies=given.copies), given.seed) as made,
         toxiproxy(proxy_binary, broker.amqp_port, folder / "toxiproxy.log") as proxy,
     ):
-        results = await _account(given, made, proxy, began)
+        circumstances = verdict.circumstances(quick=not given.minutes, rabbitmq=broker.version)
+        for one in given.rounds:
+            accounts[one.kind.name] = await _account(given, one, broker, proxy)
+    seconds = round(time.monotonic() - began, 1)
+    results = {**total(accounts), "seed": given.seed, "seconds": seconds, **circumstances}
     if not report.missed(results, given):
         shutil.rmtree(folder, ignore_errors=True)
     return results
 
 
-async def _account(given: Options, made: Stand, proxy: Toxiproxy, began: float) -> dict[str, Any]:
-    circumstances = verdict.circumstances(quick=not given.minutes, rabbitmq=made.broker.version)
-    watching = asyncio.create_task(report.watch(made))
-    try:
-        async with loaded(made):
-            await _play(given, made, proxy, began)
-        made.ledger.phase = "drain"
-        left = await drain(made)
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+async def _account(given: Options, one: Round, broker: PrivateBroker, proxy: Toxiproxy) -> dict[str, Any]:
+    """What becomes of the webhooks of one source."""
+    began, share_s = time.monotonic(), given.minutes * 60 / len(given.rounds)
+    async with stand(broker, given.folder / one.kind.name, Shape(kind=one.kind), given.seed) as made:
+        watching = asyncio.create_task(report.watch(made))
+        try:
+            async with loaded(made):
+                await _play(one, made, proxy, share_s)
+                put_aside = int((await made.run.metrics()).total("forebay_ingest_busy_total"))
+            made.ledger.phase = "drain"
+            left = await drain(made)
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+    told, figures = account(made.ledger, made.returns), paced(made.source, one.kind.habits, made.ledger)
+    findings = [*told["findings"], *figures.pop("overtakings", ())]
     return {
-        **account(made.ledger, made.returns),
-        "left_in_queues": sum(n for queue, n in left.items()),
+        **told,
+        **figures,
+        **({"put_aside": put_aside} if one.kind.habits.flooding else {}),
+        "findings": findings,
+        "left_in_queues": sum(left.values()),
         "left_by_queue": left,
         "kills": dict(made.kills),
-        "seed": given.seed,
         "seconds": round(time.monotonic() - began, 1),
-        **circumstances,
     }
 
 
-async def _play(given: Options, made: Stand, proxy: Toxiproxy, began: float) -> None:
-    """Rounds, until the time has passed; at least one."""
-    number = 0
+async def _play(one: Round, made: Stand, proxy: Toxiproxy, share_s: float) -> None:
+    """The acts, at least once, and again as long as most of another time still falls into the source's share of the time."""
+    began, number = time.monotonic(), 0
     while True:
         dice = made.dice(f"round {number}")
-        for act in given.acts:
+        for act in one.acts:
             with made.ledger.during(act.name):
-                await act.play(Cast(stand=made, proxy=proxy, dice=dice))
+                await act.play(Cast(stand=made, proxy=proxy, dice=dice, kills=one.kills))
         number += 1
-        if time.monotonic() - began >= given.minutes * 60:
+        passed = time.monotonic() - began
+        if passed + passed / number / 2 > share_s:
             return

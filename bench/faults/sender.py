@@ -1,7 +1,7 @@
 """A provider: a steady load of signed webhooks over keep-alive connections, each answer noted.
 
-Each webhook is sent once; with `copies` every third request is one that was sent before, whatever became of it then: a 2xx of any
-copy is a 2xx of the webhook.
+Each webhook is sent once; where a provider sends copies every third request is one that was sent before, whatever became of it
+then: a 2xx of any copy is a 2xx of the webhook.
 
 Every fifth sender makes a connection of its own for each webhook, as providers with many machines seem to. Senders keep to
 their own clock: one that waits for an answer leaves out what it could not send meanwhile, so a hang of the endpoint makes the
@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 from bench.faults import webhooks
 from bench.faults.ledger import Ledger
+from bench.faults.webhooks import USUAL, Habits
 
 TIMEOUT_S = 10.0  # GitHub's own
 _FRESH_EVERY = 5
@@ -62,7 +63,7 @@ class Load:
         rate: float,
         connections: int,
         connect_s: float = 1.0,
-        copies: bool = False,
+        habits: Habits = USUAL,
         host: str = webhooks.HOST,
         trust: ssl.SSLContext | None = None,
     ) -> None:
@@ -77,7 +78,8 @@ class Load:
         self._stop = asyncio.Event()
         self._turn = 0
         self._requests = 0
-        self._copies: deque[int] | None = deque() if copies else None  # what is to be sent again
+        self._habits = habits
+        self._copies: deque[int] | None = deque() if habits.copies else None  # what is to be sent again
 
     async def run(self) -> None:
         """Send until `stop` is called; every webhook that was begun gets its answer or its timeout."""
@@ -129,7 +131,7 @@ class Load:
         number = self._next()
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                link.writer.write(webhooks.request(ledger.run, number, self._path, self._host))
+                link.writer.write(webhooks.request(ledger.run, number, self._path, self._host, self._habits))
                 reply = await _read(link.reader)
         except TimeoutError:
             ledger.lose_sight(number, _now(), "timeout")

@@ -19,9 +19,9 @@ from bench.faults import webhooks
 from bench.faults.account import Return
 from bench.faults.destination import Destination
 from bench.faults.handshake import until_amqp_answers
+from bench.faults.kinds import PLAIN, Kind
 from bench.faults.ledger import Ledger, Window
 from bench.faults.sender import Address, Load
-from forebay import manifest
 from forebay.management import Management
 from forebay.process import split_address
 from forebay_cli.local.replica import Replica
@@ -30,33 +30,16 @@ from forebay_cli.local.topology import Broker
 from forebay_cli.rabbitmq import PrivateBroker
 
 VHOST = "/"
-_SOURCE = """\
-apiVersion: forebay.dev/v1alpha1
-kind: WebhookSource
-metadata: {{name: ledger, namespace: faults}}
-spec:
-  ingest:
-    verification: {{provider: GitHub, secretRefs: [{{name: github, key: secret}}]}}
-{more}  # Long enough for every outage here: what is dead-lettered is what the destination refuses for good.
-  retry: {{schedule: [1s, 1s, 2s, 3s, 5s], maxAttempts: 100}}
-  worker:
-    concurrency: 20
-    destination: {{url: "{url}", timeout: 4s}}
-    circuitBreaker: {{minimum: 10, window: 5s, openFor: 1s, probes: 2}}
-"""
-_DEDUPLICATION = "    deduplication: {key: auto, window: 1h}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """How much of everything there is."""
 
+    kind: Kind = PLAIN
     ingests: int = 2
     workers: int = 2
-    rate: float = 400.0  # webhooks a second
     connections: int = 40
-    copies: bool = False  # the provider sends webhooks again, and the endpoints drop duplicates
-    limits: str = ""  # of the endpoint (spec.ingest.limits), as YAML
     environ: Mapping[str, str] = field(default_factory=dict)  # of the processes
 
 
@@ -70,7 +53,8 @@ class Stand:
         self.seed = seed
         self.ledger = Ledger(secrets.token_hex(4))
         self.destination = Destination(self.ledger, free_port(), self.dice("destination"))
-        self.source = manifest.parse(_SOURCE.format(url=self.destination.url, more=_more(shape))).sources[0]
+        self.bodies = folder / "bodies"
+        self.source = shape.kind.source(self.destination.url, self.bodies)
         self._deploys = 0
         self.run = self._make(broker)
         self.kills: Counter[str] = Counter()
@@ -82,7 +66,7 @@ class Stand:
 
     def dice(self, whose: str) -> Random:
         """Randomness of one's own, so that what one act draws changes nothing for another."""
-        return Random(f"{self.seed} {whose}")
+        return Random(f"{self.seed} {self.shape.kind.name} {whose}")
 
     def endpoints(self) -> list[Address]:
         """Where a Service would send to: the endpoints that are ready, or all of them where none is."""
@@ -189,12 +173,6 @@ class Stand:
             self.ledger.windows.append(Window(cause=cause, begin=begin, end=self.now))
 
 
-def _more(shape: Shape) -> str:
-    """What else the source says of its endpoint."""
-    limits = f"    limits: {shape.limits}\n" if shape.limits else ""
-    return limits + (_DEDUPLICATION if shape.copies else "")
-
-
 @asynccontextmanager
 async def started(folder: Path, *, root: Path | None = None) -> AsyncIterator[PrivateBroker]:
     """A running broker below `folder`. `root` is another RabbitMQ release's root file system."""
@@ -230,9 +208,9 @@ async def loaded(stand: Stand) -> AsyncIterator[Load]:
         stand.ledger,
         stand.endpoints,
         path=stand.source.path,
-        rate=shape.rate,
+        rate=shape.kind.rate,
         connections=shape.connections,
-        copies=shape.copies,
+        habits=shape.kind.habits,
     )
     task = asyncio.create_task(load.run())
     try:

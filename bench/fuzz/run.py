@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from tools.rabbitmq_root import root_of
 
 from bench import rig, verdict
 from bench.faults.account import account
 from bench.faults.drain import drain
+from bench.faults.kinds import Kind
 from bench.faults.stand import Shape, Stand, loaded, stand, started
 from bench.fuzz import report
 from bench.fuzz.attack import Job
@@ -46,7 +48,9 @@ async def perform(given: Options) -> dict[str, Any]:
     given.folder.mkdir(parents=True)
     print(f"fuzz: seed {given.seed} (again with --seed {given.seed}); logs in {given.folder}", flush=True)
     rig.allow_files()
-    shape = Shape(ingests=1, workers=1, rate=given.pace.rate, limits=given.pace.limits)
+    limits = yaml.safe_load(given.pace.limits)
+    kind = Kind(name="fuzzed", spec={"ingest": {"limits": limits}}, rate=given.pace.rate)
+    shape = Shape(kind=kind, ingests=1, workers=1)
     async with (
         started(given.folder, root=root) as broker,
         stand(broker, given.folder, shape, given.seed) as made,

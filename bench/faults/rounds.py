@@ -1,0 +1,53 @@
+"""Which kind of source meets which faults: in a short run, and in a long one."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from bench.faults.acts import ROUND, Act
+from bench.faults.kinds import FEATURES, KINDS, PLAIN, TOGETHER, Kind
+
+# What befalls deliveries alone; in a short run the source that paces them in every way is there for it.
+_OF_DELIVERIES = frozenset({
+    "broker restarts", "memory alarm", "disk alarm", "destination fails", "destination busy", "workers paused",
+    "storage away", "SIGTERM of each worker", "network cut",
+})  # fmt: skip
+# What befalls taking in. Whatever a source asks of its deliveries makes no difference here, or little.
+_OF_INTAKE = frozenset({
+    "broker hangs briefly", "broker hangs", "queue unbound", "passwords rotated", "destination slow",
+    "destination cuts answers", "SIGTERM of each ingest", "SIGTERM while the broker hangs", "network slow", "network silent",
+})  # fmt: skip
+_EVERYWHERE = frozenset({"calm", "kills of everything", "broker hangs, then crashes", "destination down", "deploy"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One kind of source, and what is done to it."""
+
+    kind: Kind
+    acts: tuple[Act, ...]
+    kills: int = 10  # SIGKILLs of each component in the act that kills everything
+
+    def plays(self, act: str) -> bool:
+        return any(one.name == act for one in self.acts)
+
+
+def chosen(*, long: bool, kinds: Collection[str], acts: Collection[str]) -> tuple[Round, ...]:
+    """The rounds of a run; of these kinds, if it names some, and of these acts."""
+    if kinds:
+        found = [_round(kind, long=True) for kind in KINDS if kind.name in kinds]
+    elif acts:
+        found = [_round(PLAIN, long=True)]
+    else:
+        found = [_round(kind, long=long) for kind in (KINDS if long else (PLAIN, TOGETHER))]
+    return tuple(
+        Round(kind=one.kind, acts=tuple(act for act in one.acts if not acts or act.name in acts), kills=one.kills)
+        for one in found
+    )
+
+
+def _round(kind: Kind, *, long: bool) -> Round:
+    names = _OF_DELIVERIES | _OF_INTAKE | _EVERYWHERE
+    if kind in FEATURES or not long:
+        names = _EVERYWHERE | (_OF_INTAKE if kind is PLAIN else _OF_DELIVERIES)
+    acts = tuple(act for act in ROUND if act.name in names and (act.needs is None or act.needs in kind.spec))
+    return Round(kind=kind, acts=acts, kills=20 if long and kind not in FEATURES else 10)
