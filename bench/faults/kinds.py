@@ -25,7 +25,12 @@ _RATE_LIMIT: Spec = {"worker": {"rateLimit": {"requests": 300, "burst": 15}}}
 _MAX_IN_FLIGHT: Spec = {"worker": {"maxInFlight": 15}}
 _ORDERING: Spec = {"worker": {"ordering": {"header": KEY_HEADER, "lanes": 8}}}
 _FAIRNESS: Spec = {"worker": {"fairness": {"header": KEY_HEADER}}}
-_BREAKER: Spec = {"worker": {"circuitBreaker": {"minimum": 10, "window": "5s", "openFor": "1s", "probes": 2}}}
+# So short a memory that a few seconds of failures open it.
+_BREAKER: Spec = {
+    "worker": {
+        "circuitBreaker": {"failurePercent": 20, "minimum": 10, "window": "2s", "openFor": "1s", "probes": 2},
+    }
+}
 _DEDUPLICATION: Spec = {"ingest": {"deduplication": {"key": "auto", "window": "1h"}}}
 _LARGE: Spec = {"ingest": {"maxBodyBytes": "1Mi"}, "storage": {"provider": "File", "bucket": BODIES}}
 

@@ -1,18 +1,50 @@
-"""Where a fault run writes its account."""
+"""What a fault run plays, and where it writes its account."""
 
 import pytest
 
+from bench.faults.acts import ROUND
+from bench.faults.kinds import FEATURES, KINDS
 from bench.faults.options import options
 from bench.verdict import TREE
 
 RESULTS = TREE / "bench/results/faults.json"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--minutes", "5"], ["--long", "--only", "broker hangs"]], ids=" ".join)
-def test_a_run_that_is_short_or_plays_a_few_acts_leaves_the_published_account_alone(arguments: list[str]) -> None:
+SOME = [[], ["--minutes", "5"], ["--long", "--only", "broker hangs"], ["--long", "--kind", "ordering"]]
+
+
+@pytest.mark.parametrize("arguments", SOME, ids=" ".join)
+def test_a_run_that_is_short_or_plays_a_part_leaves_the_published_account_alone(arguments: list[str]) -> None:
     assert options(7, arguments).output == TREE / ".forebay/faults.json"
 
 
 @pytest.mark.parametrize("arguments", [["--long"], ["--minutes", "45"]], ids=" ".join)
 def test_a_long_run_publishes_its_account(arguments: list[str]) -> None:
     assert options(7, arguments).output == RESULTS
+
+
+def played(*arguments: str) -> dict[str, set[str]]:
+    """The acts of each kind of source."""
+    return {one.kind.name: {act.name for act in one.acts} for one in options(7, arguments).rounds}
+
+
+def test_a_short_run_plays_every_act_and_everything_that_a_source_can_ask_for() -> None:
+    found = played()
+    assert set.union(*found.values()) == {act.name for act in ROUND}
+    assert set(found) == {"plain", "together"}
+
+
+def test_a_long_run_plays_every_kind_of_source() -> None:
+    found = played("--long")
+    assert set(found) == {kind.name for kind in KINDS}
+    for kind in FEATURES:
+        assert {"kills of everything", "memory alarm", "destination busy", "workers paused"} <= found[kind.name]
+
+
+def test_an_act_alone_is_played_with_the_plain_source_and_with_those_that_are_named() -> None:
+    assert played("--only", "memory alarm") == {"plain": {"memory alarm"}}
+    assert played("--only", "memory alarm", "--kind", "ordering") == {"ordering": {"memory alarm"}}
+
+
+def test_what_needs_a_storage_is_played_where_there_is_one() -> None:
+    assert {kind for kind, acts in played("--long").items() if "storage away" in acts} == {"large-bodies", "together"}

@@ -4,6 +4,7 @@ Each function takes away one thing that keeps a webhook from being lost; the acc
 variables, only for processes that they start.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -97,6 +98,46 @@ def drop_on_sigterm() -> None:
     replace(Message, ack=forgetting)
 
 
+def seen_before_the_confirm() -> None:
+    """The ingest counts a webhook as seen when it is sent to the broker."""
+    from forebay_ingest.duplicates import Duplicates
+
+    honest = Duplicates._publish
+
+    def publish(self: Duplicates, digest: bytes, *arguments: Any) -> None:
+        self._memory.confirmed(digest)
+        honest(self, digest, *arguments)
+
+    replace(Duplicates, _publish=publish)
+
+
+def publish_before_the_put() -> None:
+    """The ingest publishes the reference to a large body, and stores the body beside that."""
+    from forebay.storage import StorageError
+    from forebay_ingest.claims import Claims
+
+    honest = Claims._put
+
+    async def put(self: Claims, key: str, body: Any) -> None:
+        async def later() -> None:
+            with contextlib.suppress(StorageError, OSError):
+                await honest(self, key, body)
+
+        self._spawn(later())
+
+    replace(Claims, _put=put)
+
+
+def deliver_out_of_turn() -> None:
+    """The worker lets no webhook wait for another of its key."""
+    from forebay_worker.ordered import Sequence
+
+    def on_message(self: Sequence, message: Any) -> None:
+        self._hand_on(message)
+
+    replace(Sequence, on_message=on_message)
+
+
 def replace(kind: type, **methods: Any) -> None:
     for name, method in methods.items():
         setattr(kind, name, method)
@@ -109,6 +150,9 @@ SABOTAGES: dict[str, tuple[str, Callable[[], None]]] = {
     "ack before the publish": ("forebay_worker", ack_before_the_publish),
     "ack on receipt": ("forebay_worker", ack_on_receipt),
     "drop on SIGTERM": ("forebay_worker", drop_on_sigterm),
+    "seen before the confirm": ("forebay_ingest", seen_before_the_confirm),
+    "publish before the put": ("forebay_ingest", publish_before_the_put),
+    "deliver out of turn": ("forebay_worker", deliver_out_of_turn),
 }
 
 if (_name := os.environ.get("SABOTAGE")) is not None:
