@@ -26,7 +26,16 @@ def source(namespace: str = "payments", name: str = "github", **monitoring: Any)
     )
 
 
+def paced(**worker: Any) -> Dashboard:
+    """The dashboard of a source that asks for this of its deliveries."""
+    asked = {f"spec__worker__{name}": value for name, value in worker.items()}
+    return dashboard(read_source(manifest(spec__monitoring={"dashboard": {}}, **asked)))
+
+
+KEY = {"header": "X-Shop"}
 WHOLE = dashboard(source())
+ORDERED = paced(circuitBreaker={}, rateLimit={"requests": 5}, maxInFlight=3, ordering=KEY)
+FAIR = paced(fairness=KEY)
 
 
 # With everything that adds a panel.
@@ -40,13 +49,29 @@ RICH = dashboard(
 )
 
 
-@pytest.mark.parametrize("whole", [WHOLE, RICH])
+@pytest.mark.parametrize("whole", [WHOLE, RICH, ORDERED, FAIR], ids=["plain", "rich", "ordered", "fair"])
 def test_nothing_is_wrong_with_it(whole: Dashboard) -> None:
     assert faults(whole) == []
 
 
+def test_what_paces_deliveries_has_panels_where_a_source_asks_for_it() -> None:
+    def shown(whole: Dashboard) -> set[str]:
+        return {panel["title"] for panel in whole["panels"]}
+
+    every = {"Paced", "Workers that hold", "Wait for a permit", "Keys that wait", "Put aside"}
+    assert not shown(WHOLE) & every
+    assert shown(ORDERED) & every == every - {"Put aside"}
+    assert shown(FAIR) & every == {"Paced", "Workers that hold", "Put aside"}
+    assert shown(paced(maxInFlight=3)) & every == {"Paced", "Workers that hold", "Wait for a permit"}
+
+
+def test_an_open_breaker_leads_to_its_runbook() -> None:
+    (panel,) = [panel for panel in ORDERED["panels"] if panel["title"] == "Workers that hold"]
+    assert [link["title"] for link in panel["links"]] == ["ForebayBreakerOpen"]
+
+
 def test_prometheus_takes_every_expression(promtool: Path, tmp_path: Path) -> None:
-    asked = expressions(RICH)
+    asked = [expression for whole in (RICH, ORDERED, FAIR) for expression in expressions(whole)]
     rules = [{"record": f"forebay:asked:{number}", "expr": expression} for number, expression in enumerate(asked)]
     (tmp_path / "rules.yaml").write_text(json.dumps({"groups": [{"name": "asked", "rules": rules}]}))
     assert f"SUCCESS: {len(asked)} rules found" in said(promtool, "check", "rules", "rules.yaml", where=tmp_path)

@@ -8,7 +8,8 @@ import yaml
 from tools.dashboard_picture import Recording, picture
 
 from forebay.manifest import read_source
-from forebay_operator.desired.dashboard import dashboard, rows
+from forebay_operator.desired.dashboard import dashboard
+from forebay_operator.desired.panels import rows
 from tests.support.dashboards import pictures
 from tests.support.sources import manifest
 

@@ -12,7 +12,7 @@ twice changes nothing. Mutable settings are policies, everything that must hold 
 
 What paces a source's deliveries has further queues, which hold no webhooks: forebay.NS.NAME.permits.wanted and
 ….permits.rate-BURST for a rate limit (forebay.amqp.permits), ….permits.slots-COUNT for maxInFlight (forebay.amqp.slots); with
-:QUEUE at the end those of a queue that has such a limit for itself.
+:QUEUE at the end those of a queue that has such a limit for itself. ….permits.breaker has what workers say of their circuit breakers.
 """
 
 import re
@@ -61,6 +61,8 @@ LANE_CONSUMER_TIMEOUT_MS = 31 * 86_400_000
 
 # Notes of workers that are short of permits, while nobody reads them: who still is writes another one.
 _NOTES, _NOTE_TTL_MS = 100, 10_000
+# Seconds for which a worker's note counts that its circuit breaker is not closed.
+BREAKER_NOTE_S = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +138,11 @@ class Names:
         """The queue of the workers' notes that they are short of permits; `queue`: of the one whose own limit it is."""
         return self._of(queue, "wanted")
 
+    @property
+    def breaker_notes(self) -> str:
+        """The queue of notes of workers whose circuit breakers are not closed. Nobody reads them: their number tells."""
+        return self._of(None, "breaker")
+
     def permits(self, limit: RateLimit, queue: str | None = None) -> str:
         """The queue of permits. Its length is its burst and can not be changed, so another burst is another queue."""
         return self._of(queue, f"rate-{limit.burst}")
@@ -168,6 +175,7 @@ class SourceTopology:
     retention: Retention = field(default_factory=Retention)
     paces: tuple[Pace, ...] = ()
     seen_s: int | None = None  # for how long webhooks are remembered to drop duplicates; None: they are not
+    breaker: bool = False  # whether its workers have circuit breakers
 
 
 def lane(queue: str, name: str) -> str:
@@ -233,6 +241,7 @@ def source_objects(vhost: str, source: SourceTopology) -> list[BrokerObject]:
         *(_queue(vhost, names.queue(lane), lane_arguments) for lane in source.lanes),
         *(way for place in (*source.queues, *source.lanes) for way in ways_into(vhost, names, place)),
         *(item for pace in source.paces for item in _pacing_objects(vhost, names, pace)),
+        *(_breaker_objects(vhost, names) if source.breaker else ()),
         *(
             ()
             if source.seen_s is None
@@ -261,6 +270,12 @@ def _pacing_objects(vhost: str, names: Names, pace: Pace) -> list[BrokerObject]:
     ]
 
 
+def _breaker_objects(vhost: str, names: Names) -> list[BrokerObject]:
+    queue = names.breaker_notes
+    bounds = {"x-message-ttl": BREAKER_NOTE_S * 1000, "x-max-length": _NOTES, "x-overflow": "drop-head"}
+    return [_queue(vhost, queue, bounds), _binding(vhost, names.exchange, queue, queue)]
+
+
 def pacing_left(source: SourceTopology, queues: Iterable[str]) -> list[str]:
     """Of these queues, those that paced the source's deliveries by earlier wishes. They hold no webhooks."""
     names, wanted = source.names, set[str]()
@@ -269,6 +284,8 @@ def pacing_left(source: SourceTopology, queues: Iterable[str]) -> list[str]:
             wanted |= {names.permits_wanted(pace.queue), names.permits(pace.rate_limit, pace.queue)}
         if pace.max_in_flight:
             wanted.add(names.slots(pace.max_in_flight, pace.queue))
+    if source.breaker:
+        wanted.add(names.breaker_notes)
     return sorted(name for name in queues if name.startswith(names.permits_prefix) and name not in wanted)
 
 

@@ -43,12 +43,14 @@ class Observed:
     missing_api: str | None = None  # of what spec asks for explicitly
     monitored: bool = False
     dead: int | None = None  # None: not counted yet
+    breaker_notes: int | None = None  # of workers whose circuit breakers are not closed; None: not counted yet
     retiring: str | None = None  # what is waited for before a deleted source goes
 
 
 def conditions(source: WebhookSource, observed: Observed) -> dict[str, Verdict]:
     """Every condition of the source, by type."""
-    found = {name: check(source, observed) for name, check in _CHECKS.items()}
+    checked = {name: check(source, observed) for name, check in _CHECKS.items()}
+    found = {name: verdict for name, verdict in checked.items() if verdict is not None}
     ready = _ready(found)
     return {"Ready": ready, **found, **_progressing(observed, ready)}
 
@@ -180,17 +182,35 @@ def _dead(source: WebhookSource, observed: Observed) -> Verdict:
     return Verdict("False", "Empty", "There are no dead letters.")
 
 
-_CHECKS: dict[str, Callable[[WebhookSource, Observed], Verdict]] = {
+def _reachable(source: WebhookSource, observed: Observed) -> Verdict | None:
+    """Nothing where nobody watches the destination."""
+    if source.spec.worker.circuit_breaker is None:
+        return None
+    if observed.breaker_notes is None:
+        return Verdict("Unknown", "NotCounted", "The broker has not been asked yet.")
+    if observed.breaker_notes:
+        return Verdict(
+            "False",
+            "BreakerOpen",
+            "Most attempts fail, so next to none are made: webhooks are taken in and wait in their queues. "
+            f"What the destination answers: kubectl forebay tail {source.name} -n {source.namespace}",
+        )
+    return Verdict("True", "BreakersClosed", "No worker holds back because most of its attempts fail.")
+
+
+_CHECKS: dict[str, Callable[[WebhookSource, Observed], Verdict | None]] = {
     "Accepted": _accepted,
     "TopologyReady": _topology,
     "IngestAvailable": _ingest,
     "RouteReady": _route,
     "WorkersAvailable": _workers,
+    "DestinationReachable": _reachable,
     "MonitoringReady": _monitoring,
     "DeadLettered": _dead,
 }
 
-# In the order in which they can be mended.
+# In the order in which they can be mended. How the destination is doing is not among them: it is not Forebay's to mend, and what
+# is accepted meanwhile is delivered when it is well.
 _NEEDED = ("Accepted", "TopologyReady", "IngestAvailable", "RouteReady", "WorkersAvailable")
 
 # What no waiting mends.

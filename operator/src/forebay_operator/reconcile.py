@@ -214,13 +214,14 @@ class Reconciler:
             route=next((c.status for one, c in own.items() if one.kind.kind in ("HTTPRoute", "Ingress")), None),
             missing_api="HTTPRoute" if routed and HTTP_ROUTE not in self._context.platform.apis else None,
             monitored=PROMETHEUS_RULE in self._context.platform.apis,
-            dead=self._dead(run),
+            dead=self._messages(run, Names(*run.key).dead),
+            breaker_notes=self._messages(run, Names(*run.key).breaker_notes),
         )
 
-    def _dead(self, run: Pass) -> int | None:
+    def _messages(self, run: Pass, queue: str) -> int | None:
         if run.broker is None:
             return None
-        depth = run.broker.depths.get(Names(*run.key).dead)
+        depth = run.broker.depths.get(queue)
         return depth.messages if depth else None
 
     def _facts(self, run: Pass, draining: tuple[str, ...]) -> Object:

@@ -14,8 +14,10 @@ from forebay_operator.world import Key, Source
 COUNTS_S = 15.0
 _AGAIN_S = 2.0  # after a conflict with somebody who wrote at the same moment
 _COUNTS = ("queued", "dead")
-_EVENTFUL = ("Ready", "Accepted", "TopologyReady", "RouteReady")
-_ROUTINE = frozenset({"Settling", "NotCreated", "Unavailable", "Suspended", "Pending"})  # on the way from new to ready
+_EVENTFUL = ("Ready", "Accepted", "TopologyReady", "RouteReady", "DestinationReachable")
+_ROUTINE = frozenset(
+    {"Settling", "NotCreated", "Unavailable", "Suspended", "Pending", "NotCounted"}
+)  # on the way from new to ready
 
 
 def _stamp(now: float) -> str:

@@ -30,6 +30,7 @@ from forebay_worker.deliver import HttpDelivery
 from forebay_worker.gate import Gate, Governed
 from forebay_worker.live import follow
 from forebay_worker.measures import Measures
+from forebay_worker.notes import Notes
 from forebay_worker.ordered import WINDOW, OrderedSettler, OrderedSlots, Sequence
 from forebay_worker.outcome import Outcome
 from forebay_worker.pacing import pacing
@@ -103,6 +104,7 @@ class Worker:
             log=log,
             lanes=lanes(settings),
         )
+        self._notes = Notes(self._publisher, names, lambda: self._gate.state)
         self._gate = Gate(
             Governed(
                 slots=OrderedSlots(consumption) if self._sequence else consumption,
@@ -113,6 +115,7 @@ class Worker:
             policy,
             log,
             breaker=breaker,
+            opened=self._notes.begin,
         )
         consumption.ended = self._gate.ended
         self._gate.suspend(suspended=settings.suspended)
@@ -166,6 +169,7 @@ class Worker:
         """Take no more, finish what is in flight, give back the rest when the time is over."""
         until = time.monotonic() + self.settings.drain_s
         self._gate.close()
+        self._notes.close()
         await self._consumer.stop_consuming()
         if self._pacing is not None:
             await self._pacing.close()

@@ -60,9 +60,12 @@ class Gate:
         log: Log,
         *,
         breaker: Breaker | None = None,
+        opened: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`opened` is called each time the breaker opens."""
         self.breaker = breaker
+        self._opened = opened
         self._governed = governed
         self._holds = Holds()
         self._policy = policy
@@ -116,6 +119,8 @@ class Gate:
         now = self._clock()
         if breaker.ended(failed=failed(decision), began=now - seconds, now=now):
             self._look()
+            if self._opened is not None and breaker.state(now) is State.OPEN:
+                self._opened()
 
     def _wait(self, seconds: float) -> None:
         if seconds and self._holds.extend(RETRY_AFTER, self._clock() + seconds):

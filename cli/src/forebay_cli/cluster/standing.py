@@ -14,8 +14,8 @@ from forebay_operator.desired.metadata import QUEUE_LABEL
 
 # In the order of a webhook's way; what is not among them comes last.
 _ORDER = (
-    "Ready", "Accepted", "TopologyReady", "IngestAvailable", "RouteReady", "WorkersAvailable", "MonitoringReady",
-    "DeadLettered", "Reconciling", "Stalled",
+    "Ready", "Accepted", "TopologyReady", "IngestAvailable", "RouteReady", "WorkersAvailable",
+    "DestinationReachable", "MonitoringReady", "DeadLettered", "Reconciling", "Stalled",
 )  # fmt: skip
 # Of these, being false is how it should be.
 _BAD = frozenset({"DeadLettered", "Reconciling", "Stalled"})
@@ -124,6 +124,8 @@ def next_step(now: Standing, cluster: Cluster) -> str:
 
 
 def _while_ready(now: Standing, place: str) -> str:
+    if (destination := now.condition("DestinationReachable")) and destination.status == "False":
+        return f"{KUBECTL} tail {place}"
     if now.dead:
         return f"{KUBECTL} dlq list {place}"
     if now.refused.get("signature"):

@@ -19,5 +19,6 @@ def source_topology(source: WebhookSource) -> SourceTopology:
             age_s=None if retention.age is None else round(retention.age), count=retention.count, bytes=retention.bytes
         ),
         paces=paces(source),
+        breaker=source.spec.worker.circuit_breaker is not None,
         seen_s=round(deduplication.window) if deduplication else None,
     )
