@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from forebay import topology
 from forebay.settings import CircuitBreaker, RetryPolicy, dump
-from forebay.topology import DELIVERY_LIMIT
-from forebay_worker import gate
+from forebay.topology import DELIVERY_LIMIT, SourceTopology, source_objects
+from forebay_worker import gate, notes
 from forebay_worker.app import Worker
-from tests.broker.test_worker import BUSY, OK, Place, counted, delivering, many, to, working
+from tests.broker.test_worker import BUSY, NAMES, OK, Place, counted, delivering, many, to, working
 from tests.support.destination import Destination, Request, destination, says
 from tests.support.waiting import eventually, so
 
@@ -70,6 +71,28 @@ async def test_while_the_breaker_is_open_no_attempt_is_spent_and_nothing_leaves_
         await eventually(so(lambda: len(server.requests) == 40))
         await eventually(so(lambda: counted(worker, "forebay_breaker_state") == 0))
         assert len({request.header("x-forebay-id") for request in server.requests}) == 40
+
+
+async def test_a_breaker_that_is_not_closed_is_told_by_notes_and_none_stays(
+    everywhere: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "BREAKER_NOTE_S", 1)
+    monkeypatch.setattr(notes, "_EVERY_S", 0.4)
+    mood, place = Moody(BUSY), everywhere
+    host, queue = place.host, NAMES.breaker_notes
+    await host.management.declare(source_objects(host.name, SourceTopology(names=NAMES, breaker=True)))
+    async with delivering(place, mood, circuit_breaker=BREAKER, concurrency=2, retry=LATE) as (_, worker):
+        await place.send(*many(40))
+        await eventually(lambda: _told(place, queue, True))
+        await eventually(so(lambda: counted(worker, "forebay_breaker_state") == 1), every_s=0.001)
+        assert await _told(place, queue, True)  # half-open it is no more closed than open
+        mood.answer = OK
+        await eventually(so(lambda: counted(worker, "forebay_breaker_state") == 0))
+        await eventually(lambda: _told(place, queue, False))
+
+
+async def _told(place: Place, queue: str, told: bool) -> bool:
+    return bool(await place.ready(queue)) is told
 
 
 async def test_retry_after_pauses_the_destination_and_not_only_that_webhook(everywhere: Place) -> None:

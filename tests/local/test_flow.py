@@ -80,7 +80,8 @@ def test_the_flow_sums_over_processes_and_queues_of_this_source_only() -> None:
 def test_the_line_tells_rates_since_the_last_one() -> None:
     before = at(1.0, Metrics())
     assert line(at(3.0), before) == (
-        "accepted 50/s  delivered 40/s  queued 6  in flight 4  retrying 7  dead 2  refused 3  duplicates 9"
+        "accepted 50/s  delivered 40/s  queued 6 (default 5, releases 1)  in flight 4  retrying 7  dead 2"
+        "  refused 3  duplicates 9"
     )
     assert line(at(1.0), None).startswith("accepted 0/s  delivered 0/s")
 
@@ -88,6 +89,26 @@ def test_the_line_tells_rates_since_the_last_one() -> None:
 def test_the_line_tells_of_what_waits_for_the_rate_limit() -> None:
     waiting = Metrics((*METRICS.samples, ("forebay_permit_waiting", frozenset({("queue", "default")}), 7.0)))
     assert line(at(1.0, waiting), None).endswith("limited 7")
+
+
+PACED = Metrics((
+    ("forebay_permit_waiting", frozenset(), 7.0),
+    ("forebay_keys_waiting", frozenset(), 3.0),
+    ("forebay_keys_held", frozenset(), 1.0),
+    ("forebay_ingest_busy_total", frozenset(), 20.0),
+))  # fmt: skip
+
+
+def test_the_line_and_the_screen_tell_of_all_that_waits_for_its_turn() -> None:
+    assert line(at(1.0, PACED), None).endswith("limited 7  keys waiting 3  keys held 1  put aside 20")
+    rows = shown(look(PACED, {}))
+    assert "7 in the workers' hands wait for the rate limit" in rows
+    assert "3 keys, each for the next attempt at one of its webhooks, 1 of them until" in rows
+    assert "20 webhooks of keys that send much more" in rows
+
+
+def test_the_line_names_queues_only_where_there_are_several() -> None:
+    assert "queued 5  in flight" in line(flow(NAMES, ("default",), METRICS, DEPTHS, 1.0), None)
 
 
 def test_the_line_tells_what_holds_and_for_how_long() -> None:

@@ -1,5 +1,8 @@
 """What a person reads in the status while something is missing, and that it heals without a touch."""
 
+from urllib.parse import quote
+
+from forebay.topology import Names
 from tests.reconciling.sources import source
 from tests.support.apiserver import Api, OperatorProcess
 from tests.support.brokers import VirtualHost
@@ -56,6 +59,21 @@ async def test_a_suspended_source_says_so_and_comes_back(place: Api, running: Op
     await place.until("github", "Ready", "False", "Suspended")
     await place.patch("WebhookSource", "github", {"spec": {"suspend": "None"}})
     await place.until("github", "Ready", "True", within_s=40)
+
+
+async def test_an_open_breaker_is_seen_by_the_workers_notes_in_the_broker(
+    place: Api, running: OperatorProcess, newest_broker: VirtualHost
+) -> None:
+    await place.apply(source(spec__worker__circuitBreaker={}))
+    await place.until("github", "DestinationReachable", "True", "BreakersClosed", within_s=20)
+    host, queue = newest_broker, Names(place.namespace, "github").breaker_notes
+    note = {"properties": {}, "routing_key": queue, "payload": "", "payload_encoding": "string"}
+    exchange = f"exchanges/{quote(host.name, safe='')}/{Names(place.namespace, 'github').exchange}/publish"
+    assert (await host.management.post(exchange, note))["routed"]
+    said = await place.until("github", "DestinationReachable", "False", "BreakerOpen", within_s=20)
+    assert f"kubectl forebay tail github -n {place.namespace}" in said["message"]
+    await host.management.delete(f"queues/{quote(host.name, safe='')}/{queue}/contents")
+    await place.until("github", "DestinationReachable", "True", within_s=20)
 
 
 async def test_the_second_source_at_a_name_that_is_somebody_elses_is_told(place: Api, running: OperatorProcess) -> None:

@@ -10,6 +10,7 @@ from forebay_cli.local.admin import Metrics
 from forebay_cli.local.watch import delayed
 from forebay_cli.state import RunningProcess
 from forebay_cli.target import Target
+from forebay_cli.waits import Waits, waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +27,7 @@ class Standing:
     delivered: int | None = None
     in_flight: int | None = None
     failed_attempts: int | None = None
-    keys_waiting: int = 0  # of an ordered source, while one of their webhooks is tried again
-    keys_held: int = 0  # of those, until somebody does something
+    waits: Waits = field(default_factory=Waits)
     refused: Mapping[str, int] = field(default_factory=dict)  # by cause
     queued: Mapping[str, int]  # by queue, short names
     retrying: int  # in the delay tiers, of all sources of the virtual host
@@ -95,8 +95,7 @@ def _counted(place: Target, metrics: Metrics) -> dict[str, object]:
         "delivered": int(delivered),
         "in_flight": int(metrics.total("forebay_in_flight")),
         "failed_attempts": int(metrics.total("forebay_delivery_attempts_total") - delivered),
-        "keys_waiting": int(metrics.total("forebay_keys_waiting")),
-        "keys_held": int(metrics.total("forebay_keys_held")),
+        "waits": waits(metrics),
         "refused": _positive(metrics.by("forebay_ingest_refused_total", "cause")),
         "dead_reasons": _positive(metrics.by("forebay_dead_letters_total", "reason")),
         "processes": place.running.processes,

@@ -12,6 +12,7 @@ from forebay_cli.cluster.api import Object
 from forebay_cli.cluster.standing import Condition, Standing, age, age_s, next_step
 from forebay_cli.drawing import branches, facts, listed, number, way
 from forebay_cli.holding import said
+from forebay_cli.waits import in_sentences
 from forebay_cli.where import Cluster
 
 
@@ -122,6 +123,7 @@ def _facts(now: Standing) -> Iterator[tuple[str, str]]:
         yield "refused", listed(now.refused)
     if now.duplicates:
         yield "duplicates", f"{now.duplicates:,} were answered and not delivered again"
+    yield from in_sentences(now.waits)
     if now.held:
         yield "holds", said(now.held)
     if now.dead_reasons:

@@ -9,6 +9,7 @@ from typing import Any
 from forebay_cli.cluster.api import Object
 from forebay_cli.cluster.look import Look
 from forebay_cli.holding import Held, held
+from forebay_cli.waits import Waits, waits
 from forebay_cli.where import KUBECTL, Cluster
 from forebay_operator.desired.metadata import QUEUE_LABEL
 
@@ -74,6 +75,7 @@ class Standing:
     refused: Mapping[str, int] = field(default_factory=dict)  # by cause
     duplicates: int = 0  # answered 2xx and not delivered again
     dead_reasons: Mapping[str, int] = field(default_factory=dict)
+    waits: Waits = field(default_factory=Waits)
     held: Held = field(default_factory=dict)
     children: tuple[Child, ...]
     unseen: tuple[str, ...]
@@ -190,6 +192,7 @@ def _counted(seen: Look) -> dict[str, Any]:
         "retried": int(metrics.total("forebay_retries_total")),
         "refused": _positive(metrics.by("forebay_ingest_refused_total", "cause")),
         "dead_reasons": _positive(metrics.by("forebay_dead_letters_total", "reason")),
+        "waits": waits(metrics),
         "held": held(metrics),
     }
 

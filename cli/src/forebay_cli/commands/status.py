@@ -21,6 +21,7 @@ from forebay_cli.local import admin
 from forebay_cli.standing import Standing, standing
 from forebay_cli.state import Home
 from forebay_cli.target import Target, target
+from forebay_cli.waits import in_sentences
 from forebay_cli.where import Cluster
 
 if TYPE_CHECKING:
@@ -185,9 +186,7 @@ def _facts(now: Standing) -> Iterator[tuple[str, str]]:
     yield "queues", listed(now.queued) or "none"
     if now.in_flight is not None:
         yield "delivering", f"{now.in_flight:,} now; {now.failed_attempts:,} attempts failed so far"
-    if now.keys_waiting:
-        held = f", {now.keys_held:,} of them until the destination takes what was given up" if now.keys_held else ""
-        yield "waiting", f"{now.keys_waiting:,} keys, each for the next attempt at one of its webhooks{held}"
+    yield from in_sentences(now.waits)
     if now.held:
         yield "holds", said(now.held)
     if now.dead_reasons:

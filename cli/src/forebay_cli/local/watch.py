@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from forebay.topology import DELAY_EXCHANGE, Names, queue_of
 from forebay_cli.holding import Held, held, said
 from forebay_cli.local.admin import Metrics
+from forebay_cli.waits import Waits, in_short, waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,31 +18,32 @@ class Flow:
     refused: float
     delivered: float
     in_flight: float  # deliveries under way
-    limited: float  # of these, those that wait for the rate limit
     queued: int | None
     retrying: int | None  # in the delay tiers, of all sources of the virtual host
     dead: int | None
     duplicates: float = 0.0  # answered 2xx and not delivered again
-    keys_waiting: float = 0  # of an ordered source, while one of their webhooks is tried again
-    keys_held: float = 0  # of those, until somebody does something
+    queues: Mapping[str, int] = field(
+        default_factory=dict
+    )  # what is queued, by short name, if there are several queues
+    waits: Waits = field(default_factory=Waits)
     held: Held = field(default_factory=dict)
 
 
 def flow(names: Names, queues: Iterable[str], metrics: Metrics, depths: Mapping[str, int] | None, at: float) -> Flow:
     """The flow of the source whose queues have these short names."""
+    queued = None if depths is None else {queue: waiting([names.queue(queue)], depths) for queue in sorted(queues)}
     return Flow(
         at=at,
         accepted=metrics.total("forebay_ingest_accepted_total"),
         refused=metrics.total("forebay_ingest_refused_total"),
         delivered=metrics.total("forebay_delivery_attempts_total", outcome="delivered"),
         in_flight=metrics.total("forebay_in_flight"),
-        limited=metrics.total("forebay_permit_waiting"),
-        queued=None if depths is None else waiting(map(names.queue, queues), depths),
-        keys_waiting=metrics.total("forebay_keys_waiting"),
-        keys_held=metrics.total("forebay_keys_held"),
+        queued=None if queued is None else sum(queued.values()),
+        queues=queued if queued is not None and len(queued) > 1 else {},
         retrying=None if depths is None else delayed(depths),
         dead=None if depths is None else depths.get(names.dead, 0),
         duplicates=metrics.total("forebay_duplicates_total"),
+        waits=waits(metrics),
         held=held(metrics),
     )
 
@@ -63,17 +65,13 @@ def line(now: Flow, before: Flow | None) -> str:
         f"accepted {_rate(now, before, 'accepted')}/s",
         f"delivered {_rate(now, before, 'delivered')}/s",
     ]
-    levels = {"queued": now.queued, "in flight": now.in_flight, "retrying": now.retrying, "dead": now.dead}
-    seldom = {
-        "refused": now.refused,
-        "duplicates": now.duplicates,
-        "limited": now.limited,
-        "keys waiting": now.keys_waiting,
-        "keys held": now.keys_held,
-    }
+    each = ", ".join(f"{queue} {depth:,}" for queue, depth in now.queues.items() if depth)
+    queued = f"queued {_shown(now.queued)}{each and f' ({each})'}"
+    levels = {"in flight": now.in_flight, "retrying": now.retrying, "dead": now.dead}
+    seldom = {"refused": now.refused, "duplicates": now.duplicates, **in_short(now.waits)}
     rest = [f"{name} {value:,.0f}" for name, value in seldom.items() if value]
     holds = [f"holds: {said(now.held)}"] if now.held else []
-    return "  ".join([*rates, *(f"{name} {_shown(value)}" for name, value in levels.items()), *rest, *holds])
+    return "  ".join([*rates, queued, *(f"{name} {_shown(value)}" for name, value in levels.items()), *rest, *holds])
 
 
 def _rate(now: Flow, before: Flow | None, counter: str) -> str:
