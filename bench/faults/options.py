@@ -17,7 +17,7 @@ LONG_MINUTES = 30.0
 class Options:
     """What is played, and where the account is written."""
 
-    minutes: float  # for which rounds are played, as long for each kind of source; 0: one short round of two kinds
+    minutes: float  # for which rounds are played, as long for each kind of source; at least one of each
     seed: int
     only: tuple[str, ...]  # names of acts; none: all
     kinds: tuple[str, ...]  # names of kinds of source; none: as many as there is time for
@@ -26,7 +26,7 @@ class Options:
 
     @property
     def rounds(self) -> tuple[rounds.Round, ...]:
-        return rounds.chosen(long=self.minutes > 0, kinds=self.kinds, acts=self.only)
+        return rounds.chosen(long=self.minutes >= LONG_MINUTES, kinds=self.kinds, acts=self.only)
 
     @property
     def whole(self) -> bool:

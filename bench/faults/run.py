@@ -54,7 +54,9 @@ async def perform(given: Options) -> dict[str, Any]:
 async def _account(given: Options, one: Round, broker: PrivateBroker, proxy: Toxiproxy) -> dict[str, Any]:
     """What becomes of the webhooks of one source."""
     began, share_s = time.monotonic(), given.minutes * 60 / len(given.rounds)
-    async with stand(broker, given.folder / one.kind.name, Shape(kind=one.kind), given.seed) as made:
+    folder = given.folder / one.kind.name
+    folder.mkdir()
+    async with stand(broker, folder, Shape(kind=one.kind), given.seed) as made:
         watching = asyncio.create_task(report.watch(made))
         try:
             async with loaded(made):
