@@ -8,7 +8,7 @@ from bench.faults.kinds import FEATURES, KINDS, PLAIN, TOGETHER, Kind
 
 # What befalls deliveries alone; in a short run the source that paces them in every way is there for it.
 _OF_DELIVERIES = frozenset({
-    "broker restarts", "memory alarm", "disk alarm", "destination fails", "destination busy", "workers paused",
+    "broker restarts", "memory alarm", "disk alarm", "destination fails", "destination down", "destination busy", "workers paused",
     "storage away", "SIGTERM of each worker", "network cut",
 })  # fmt: skip
 # What befalls taking in. Whatever a source asks of its deliveries makes no difference here, or little.
@@ -16,7 +16,7 @@ _OF_INTAKE = frozenset({
     "broker hangs briefly", "broker hangs", "queue unbound", "passwords rotated", "destination slow",
     "destination cuts answers", "SIGTERM of each ingest", "SIGTERM while the broker hangs", "network slow", "network silent",
 })  # fmt: skip
-_EVERYWHERE = frozenset({"calm", "kills of everything", "broker hangs, then crashes", "destination down", "deploy"})
+_EVERYWHERE = frozenset({"calm", "kills of everything", "broker hangs, then crashes", "deploy"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
