@@ -65,9 +65,17 @@ def test_what_paces_deliveries_has_panels_where_a_source_asks_for_it() -> None:
     assert shown(paced(maxInFlight=3)) & every == {"Paced", "Workers that hold", "Wait for a permit"}
 
 
-def test_an_open_breaker_leads_to_its_runbook() -> None:
-    (panel,) = [panel for panel in ORDERED["panels"] if panel["title"] == "Workers that hold"]
-    assert [link["title"] for link in panel["links"]] == ["ForebayBreakerOpen"]
+def test_what_holds_leads_to_the_runbooks_of_its_alerts() -> None:
+    links = {panel["title"]: [link["title"] for link in panel.get("links", ())] for panel in ORDERED["panels"]}
+    assert (links["Workers that hold"], links["Keys that wait"]) == (["ForebayBreakerOpen"], ["ForebayKeysHeld"])
+
+
+def test_a_limit_of_one_queue_counts_too() -> None:
+    slow = manifest(
+        spec__monitoring={"dashboard": {}},
+        spec__queues=[{"name": "slow", "match": {"eventTypes": ["a"]}, "maxInFlight": 2}],
+    )
+    assert "Wait for a permit" in {panel["title"] for panel in dashboard(read_source(slow))["panels"]}
 
 
 def test_prometheus_takes_every_expression(promtool: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from forebay.source import WebhookSource
 from forebay.source.deduplication import Deduplication
 from forebay_operator.desired.prometheus_rule import SLOW_CONFIRM_S, series, share_refused
+from forebay_operator.desired.settings import paces
 
 _RANGE = "$__rate_interval"  # Grafana's: four scrapes, or a pixel if that is more
 
@@ -212,10 +213,10 @@ def _delivered(source: WebhookSource) -> list[Panel]:
 
 def _paced(source: WebhookSource) -> Iterator[Panel]:
     """Of a source that paces its deliveries: what keeps them back."""
-    worker = source.spec.worker
-    if worker.circuit_breaker or worker.rate_limit or worker.max_in_flight or worker.ordering or worker.fairness:
+    worker, permitted = source.spec.worker, bool(paces(source))
+    if worker.circuit_breaker or permitted or worker.ordering or worker.fairness:
         yield _holding(source)
-    if worker.rate_limit or worker.max_in_flight:
+    if permitted:
         seconds = "forebay_permit_wait_seconds"
         yield Panel(
             "Wait for a permit",
@@ -233,6 +234,7 @@ def _paced(source: WebhookSource) -> Iterator[Panel]:
                 "wait": f"sum({series(source, 'forebay_keys_waiting')})",
                 "held": f"sum({series(source, 'forebay_keys_held')})",
             },
+            ("ForebayKeysHeld",),
         )
     if worker.fairness:
         yield Panel(
