@@ -40,10 +40,6 @@ async def depth(place: Place, *workers: Worker) -> int:
     return await place.ready() + sum(worker._consumption.in_hand for worker in workers)
 
 
-async def consumers(place: Place) -> int:
-    return len(await place.host.management.get(f"consumers/{place.host.name}"))
-
-
 def held(worker: Worker, reason: str) -> float:
     return counted(worker, "forebay_hold_seconds", reason=reason)
 
@@ -61,7 +57,7 @@ async def test_while_the_breaker_is_open_no_attempt_is_spent_and_nothing_leaves_
         await asyncio.sleep(held(worker, "breaker") - 0.3)
         assert held(worker, "breaker") > 0
         assert len(server.requests) == tried
-        assert (await depth(place, worker), await consumers(place)) == (40 - tried, 0)
+        assert (await depth(place, worker), await place.consumers()) == (40 - tried, 0)
         assert (worker.unready(), worker.unhealthy()) == (None, None)
 
         # One probe fails, and it is open again; the next two succeed, and all the rest is delivered.
@@ -235,7 +231,7 @@ async def test_a_connection_that_is_lost_in_a_hold_changes_nothing(place: Place)
         tried = len(server.requests)
         mood.answer = OK
         await asyncio.sleep(held(worker, "retry-after") - 0.2)
-        assert (len(server.requests), await consumers(place)) == (tried, 0)
+        assert (len(server.requests), await place.consumers()) == (tried, 0)
         await eventually(so(lambda: len({r.header("x-forebay-id") for r in server.requests}) == 10))
 
 

@@ -74,7 +74,11 @@ class Place:
 
     async def ready(self, queue: str = QUEUE) -> int:
         """How many messages wait in a queue, as of now."""
-        return await asyncio.to_thread(_ready, self.host.uri, queue)
+        return (await asyncio.to_thread(_counts, self.host.uri, queue))[0]
+
+    async def consumers(self, queue: str = QUEUE) -> int:
+        """How many consumers a queue has, as of now; what the management API lists is some seconds old."""
+        return (await asyncio.to_thread(_counts, self.host.uri, queue))[1]
 
     async def acknowledged(self) -> int:
         """How many messages of the queue were acknowledged, as of a second ago."""
@@ -500,9 +504,11 @@ async def _acknowledged(place: Place, count: int) -> bool:
     return await place.acknowledged() == count
 
 
-def _ready(uri: str, queue: str) -> int:
+def _counts(uri: str, queue: str) -> tuple[int, int]:
+    """Messages that wait, and consumers."""
     with pika.BlockingConnection(pika.URLParameters(uri)) as connection:
-        return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+        found = connection.channel().queue_declare(queue, passive=True).method
+        return int(found.message_count), int(found.consumer_count)
 
 
 async def _answers(running: Running) -> bool:
