@@ -105,7 +105,7 @@ def seen_before_the_confirm() -> None:
     honest = Duplicates._publish
 
     def publish(self: Duplicates, digest: bytes, *arguments: Any) -> None:
-        self._memory.confirmed(digest)
+        self._confirmed(digest)
         honest(self, digest, *arguments)
 
     replace(Duplicates, _publish=publish)
