@@ -15,7 +15,7 @@ from tools.images import TREE, built_as
 
 
 class NoFormer(Exception):
-    """There is none, or it can not be built; the text says why."""
+    """There is none: in a clone without history, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Former:
 
 def former(folder: Path) -> Former:
     """Check it out and build its images; those of a version that was tested here lately are there still. Raises NoFormer."""
-    commit = _said(TREE, "git", "rev-parse", "--verify", os.environ.get("FORMER", "HEAD~1"))
+    commit = _commit(os.environ.get("FORMER", "HEAD~1"))
     _said(TREE, "git", "clone", "--quiet", "--shared", "--no-checkout", str(TREE), str(folder))
     _said(folder, "git", "checkout", "--quiet", commit)
     told = _said(folder, sys.executable, "-m", "tools.images").splitlines()
@@ -46,9 +46,15 @@ def _ask_for(defaults: Path, tags: Mapping[str, str]) -> None:
     defaults.write_text(yaml.safe_dump(values))
 
 
+def _commit(named: str) -> str:
+    try:
+        return _said(TREE, "git", "rev-parse", "--verify", f"{named}^{{commit}}")
+    except subprocess.CalledProcessError as error:
+        raise NoFormer(f"there is no commit {named} in this clone") from error
+
+
 def _said(where: Path, *command: str) -> str:
+    """What a command prints. Raises CalledProcessError; what it complains of is shown."""
     environment = {**os.environ, "PYTHONPATH": str(where)}
-    done = subprocess.run(command, cwd=where, env=environment, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise NoFormer(f"`{' '.join(command[:4])}` failed: {done.stderr.strip()[-300:]}")
+    done = subprocess.run(command, cwd=where, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip()
