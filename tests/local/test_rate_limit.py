@@ -3,6 +3,8 @@
 import asyncio
 import time
 from bisect import bisect_left
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +31,35 @@ def to(port: int, source: WebhookSource) -> WebhookSource:
     return source.model_copy(update={"spec": spec})
 
 
-async def test_workers_that_share_a_rate_keep_it_through_a_kill_and_lose_nothing(
-    newest_broker: VirtualHost, tmp_path: Path
-) -> None:
-    at: list[float] = []
+@asynccontextmanager
+async def running(
+    example: Path, host: VirtualHost, folder: Path
+) -> AsyncIterator[tuple[LocalRun, list[tuple[float, str]]]]:
+    """The example on this machine, and what its destination sees: when, and of which webhook."""
+    seen: list[tuple[float, str]] = []
 
     async def answer(request: Any, writer: Any) -> None:
-        at.append(time.monotonic())
+        seen.append((time.monotonic(), request.header("x-forebay-id")))
         await OK(request, writer)
 
-    found = manifest.load(EXAMPLE)
+    found = manifest.load(example)
     secrets = {secret.name: dict(secret.data) for secret in found.secrets}
     async with destination(answer) as server:
         source = to(server.port, found.sources[0])
-        run = LocalRun(source, secrets, broker=newest_broker.server, vhost=newest_broker.name, folder=tmp_path)
-        async with run:
-            await fill(newest_broker, run, 40)
-            await eventually(so(lambda: len(at) >= 15))
-            run.workers[0].kill()
-            await eventually(so(lambda: len(at) >= 40), within_s=40.0)
-        assert {request.header("x-forebay-id") for request in server.requests} == {f"{n}" for n in range(40)}
-    limit = source.spec.worker.rate_limit
+        async with LocalRun(source, secrets, broker=host.server, vhost=host.name, folder=folder) as run:
+            yield run, seen
+
+
+async def test_workers_that_share_a_rate_keep_it_through_a_kill_and_lose_nothing(
+    newest_broker: VirtualHost, tmp_path: Path
+) -> None:
+    async with running(EXAMPLE, newest_broker, tmp_path) as (run, seen):
+        await fill(newest_broker, run, 40)
+        await eventually(so(lambda: len(seen) >= 15))
+        run.workers[0].kill()
+        await eventually(so(lambda: len(seen) >= 40), within_s=40.0)
+    assert {name for _, name in seen} == {f"{n}" for n in range(40)}
+    limit, at = run.source.spec.worker.rate_limit, [moment for moment, _ in seen]
     assert limit is not None
     for seconds in (1.0, 5.0):
         most = max(bisect_left(at, moment + seconds) - index for index, moment in enumerate(at))
