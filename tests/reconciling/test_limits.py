@@ -38,10 +38,10 @@ async def test_each_limit_is_filled_for_whom_it_bounds_and_goes_when_it_is_wante
     place: Api, running: OperatorProcess, node: LocalNode, newest_broker: VirtualHost
 ) -> None:
     def have(expected: dict[str, int]) -> Any:
-        async def so() -> bool:
+        async def as_expected() -> bool:
             return await slots(newest_broker, place) == expected
 
-        return so
+        return as_expected
 
     async with destination(says(OK)) as target:
         limited = {"maxInFlight": 3, "rateLimit": {"requests": 500}}
@@ -50,7 +50,7 @@ async def test_each_limit_is_filled_for_whom_it_bounds_and_goes_when_it_is_wante
         await eventually(have({"5": 5, "3:orders": 3}), within_s=30)
         async with sending(place, node, "orders", "others") as provider:
             await eventually(so(lambda: len(provider.accepted) >= 20), within_s=30)
-        delivered = lambda: {request.body.decode() for request in target.requests}  # noqa: E731
-        await eventually(so(lambda: set(provider.accepted) <= delivered()), within_s=30)
+        sent = {body.encode() for body in provider.accepted}
+        await eventually(so(lambda: sent <= {request.body for request in target.requests}), within_s=30)
         await place.apply(wanted(target, {"maxInFlight": 4}))
         await eventually(have({"4:orders": 4}), within_s=60)
