@@ -14,7 +14,7 @@ from tests.cluster.cluster import HERE, Cluster
 NAMESPACE = "monitoring"
 _OPERATOR = "prometheus-operator"
 _OPERATOR_NAMESPACE = "default"  # by its manifests
-_IMAGE = Image(name="forebay.test/prometheus:3", command=("/prometheus",))
+_IMAGE = Image(name="forebay.test/prometheus:3", command=("/bin/prometheus",))
 _OPERATORS = {
     "operator": Image(name="forebay.test/prometheus-operator:0.85", command=("/operator",)),
     "prometheus-config-reloader": Image(
