@@ -11,7 +11,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.conftest import INSTALL
 from tests.cluster.front import BY_INGRESS, BY_ROUTE, CERTIFICATE, NAMESPACE, Front
 from tests.cluster.tenant import Tenant
-from tests.support.shell import Shell, blocks, told
+from tests.support.shell import blocks, told
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -32,9 +32,7 @@ def test_the_first_webhook_of_docs_install(cluster: Cluster, proxy: Front) -> No
     }
     assert all(f"{name}=" in first for name in files)
     given = {"ADDRESS": cluster.node.address, **{name: str(path) for name, path in files.items()}}
-    said = Shell(cluster.kubectl_path, cluster.kubeconfig, cluster.helm.binary, cluster.home, given).run(
-        "\n".join(commands)
-    )
+    said = cluster.shell(given).run("\n".join(commands))
     assert [line for line in said.splitlines() if line in told(INSTALL, 1)] == told(INSTALL, 1)
 
 
