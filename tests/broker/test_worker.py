@@ -74,11 +74,7 @@ class Place:
 
     async def ready(self, queue: str = QUEUE) -> int:
         """How many messages wait in a queue, as of now."""
-        return (await asyncio.to_thread(_counts, self.host.uri, queue))[0]
-
-    async def consumers(self, queue: str = QUEUE) -> int:
-        """How many consumers a queue has, as of now; what the management API lists is some seconds old."""
-        return (await asyncio.to_thread(_counts, self.host.uri, queue))[1]
+        return await asyncio.to_thread(_ready, self.host.uri, queue)
 
     async def acknowledged(self) -> int:
         """How many messages of the queue were acknowledged, as of a second ago."""
@@ -504,11 +500,9 @@ async def _acknowledged(place: Place, count: int) -> bool:
     return await place.acknowledged() == count
 
 
-def _counts(uri: str, queue: str) -> tuple[int, int]:
-    """Messages that wait, and consumers."""
+def _ready(uri: str, queue: str) -> int:
     with pika.BlockingConnection(pika.URLParameters(uri)) as connection:
-        found = connection.channel().queue_declare(queue, passive=True).method
-        return int(found.message_count), int(found.consumer_count)
+        return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
 
 
 async def _answers(running: Running) -> bool:
