@@ -9,7 +9,7 @@ from itertools import count
 from random import Random
 from typing import Any, cast
 
-_BATCH, _BATCH_S = 25, 0.025  # connections begun at once, and how often: a thousand a second
+_BATCH, _BATCH_S = 60, 0.025  # connections begun at once, and the pause before: a thousand a second or so
 _DRIP_S = 1.0
 _ADDRESSES = 200  # of 127.0.1.0/24, which connections come from in turn: one has too few ports
 _DEAF = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2_000
