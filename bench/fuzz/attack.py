@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from bench.fuzz.crowd import Crowd
+from bench.fuzz.crowd import Crowd, bound
 from bench.fuzz.seen import Seen
 from bench.fuzz.shots import Shot, shot
 from bench.rig import allow_files
@@ -96,10 +96,8 @@ def _drawn(job: Job, number: int) -> Shot:
 
 async def _fire(one: Shot, job: Job, seen: Seen) -> None:
     loop = asyncio.get_running_loop()
-    with closing(socket.socket()) as sock:
-        sock.setblocking(False)
+    with closing(bound(f"127.0.2.{1 + one.number % _ADDRESSES}")) as sock:
         try:
-            sock.bind((f"127.0.2.{1 + one.number % _ADDRESSES}", 0))
             await loop.sock_connect(sock, (job.host, job.port))
         except OSError:
             seen.unreachable += 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, cast
 
 _BATCH, _BATCH_S = 60, 0.025  # connections begun at once, and the pause before: a thousand a second or so
 _DRIP_S = 1.0
+_BIND_ADDRESS_NO_PORT = 24  # linux/in.h
 _ADDRESSES = 200  # of 127.0.1.0/24, which connections come from in turn: one has too few ports
 _DEAF = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2_000
 
@@ -58,6 +60,17 @@ def kinds(path: str) -> dict[str, Kind]:
     }
 
 
+def bound(address: str) -> socket.socket:
+    """A socket that connects from this address. Its port is chosen when it connects: to find one that nobody at all has
+    takes the kernel milliseconds where there are thousands, and holds up everybody's connections.
+    """
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    sock.bind((address, 0))
+    return sock
+
+
 class Crowd:
     """So many connections of each kind, within the block of `kept`."""
 
@@ -89,11 +102,13 @@ class Crowd:
             await asyncio.gather(*(self._connect(group) for group in chosen))
 
     async def _connect(self, group: "_Group") -> None:
-        source = (f"127.0.1.{1 + next(self._sources) % _ADDRESSES}", 0)
         loop = asyncio.get_running_loop()
+        sock = bound(f"127.0.1.{1 + next(self._sources) % _ADDRESSES}")
         try:
-            await loop.create_connection(lambda: _Connection(group, loop.time), *self._address, local_addr=source)
+            await loop.sock_connect(sock, self._address)
+            await loop.create_connection(lambda: _Connection(group, loop.time), sock=sock)
         except OSError:
+            sock.close()
             group.tally.refused += 1
 
     async def _drip(self) -> None:
