@@ -20,6 +20,7 @@ from forebay.settings import (
     IngestSettings,
     Lanes,
     OAuth2,
+    OutageBuffer,
     Route,
     Runtime,
     Storage,
@@ -85,6 +86,7 @@ def _files(folder: str) -> dict[str, str]:
         path="/",
         storage=storage,
         deduplication=Deduplication(key="bodyHash"),
+        outage_buffer=OutageBuffer(),
         lanes=Lanes(header="X-Shop", ordered=8),
     )
     oauth2 = OAuth2(token_url="http://localhost/", client_id="id", secret_file="secrets/broker/uri")  # noqa: S106  # a path

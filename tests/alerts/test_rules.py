@@ -22,6 +22,8 @@ SOURCE = read_source(
         spec__worker__circuitBreaker={},
         spec__worker__ordering={"header": "X-Shop", "afterDeadLetter": "Hold"},
         spec__ingest__deduplication={},
+        spec__ingest__outageBuffer={},
+        spec__storage={"provider": "File", "bucket": "/b"},
     )
 )
 OURS = 'namespace="payments",source="github"'
@@ -40,6 +42,10 @@ def refused(status: int, cause: str) -> str:
 def confirmed(fast: str, slow: str) -> Series:
     name = "forebay_ingest_confirm_seconds_bucket"
     return {f'{name}{{{OURS},le="{le}"}}': values for le, values in (("0.1", fast), ("5", slow), ("+Inf", slow))}
+
+
+def buffered(**values: str) -> Series:
+    return {f"forebay_outage_buffer_{name}{{{OURS}}}": value for name, value in values.items()}
 
 
 CASES: dict[str, tuple[Series, Series]] = {
@@ -87,6 +93,15 @@ CASES: dict[str, tuple[Series, Series]] = {
     "ForebaySeenCutShort": (
         {f"forebay_seen_cut_short_total{{{OURS}}}": "0 7x119"},
         {f"forebay_seen_cut_short_total{{{OURS}}}": "0x115 7x5"},
+    ),
+    "ForebayOutageBufferFilling": (
+        buffered(bytes="0+1x120", max_bytes="1000x120", oldest_seconds="0+60x120", max_seconds="86400x120"),
+        buffered(bytes="0x120", max_bytes="1000x120", oldest_seconds="70000+60x120", max_seconds="86400x120"),
+    ),
+    # It may take its time while the broker is away, and a little afterwards.
+    "ForebayOutageBufferNotEmptied": (
+        {**buffered(webhooks="0x50 9x69"), f"forebay_ingest_broker_up{{{OURS}}}": "1x50 0x62 1x6"},
+        {**buffered(webhooks="0x50 9x69"), f"forebay_ingest_broker_up{{{OURS}}}": "1x50 0x50 1x18"},
     ),
     "ForebayOrphans": ({'forebay_orphans{broker="b"}': "0x120"}, {'forebay_orphans{broker="b"}': "2x120"}),
     "ForebayBrokerNotSeen": (

@@ -103,6 +103,8 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.verification.header": ({"spec__ingest__verification__provider": "ApiKey"}, "X-Other"),
     "spec.ingest.response.headers": ({}, [{"name": "X-A", "value": "b"}]),
     "spec.ingest.limits.headerBytes": ({}, "70Ki"),
+    "spec.ingest.outageBuffer.maxBytes": (STORED, "70Mi"),
+    "spec.ingest.outageBuffer.maxAge": (STORED, "2d"),
     "spec.storage.provider": (STORED, "GCS"),
     "spec.storage.bucket": (STORED, "other"),
     "spec.storage.endpoint": (STORED, "http://minio.storage.svc:9000"),

@@ -209,6 +209,33 @@ async def test_the_example_that_drops_duplicates_delivers_each_webhook_once(
         assert await running.ends() == 0, running.said
 
 
+async def test_the_example_with_an_outage_buffer_takes_webhooks_while_the_broker_is_away(
+    tmp_path: Path, newest_broker: VirtualHost
+) -> None:
+    server = newest_broker.server
+    environ = {
+        "FOREBAY_BROKER": server.uri(vhost=newest_broker.name),
+        "FOREBAY_MANAGEMENT": server.management_url,
+    }
+    source = (EXAMPLES / "outage-buffer" / "source.yaml").read_text()
+    secret = (EXAMPLES / "outage-buffer" / "secret.yaml").read_text()
+    source = f"{source.replace('/tmp/forebay-outage-buffer', str(tmp_path / 'buffer'))}---\n{secret}"
+    async with (
+        destination(OK) as target,
+        dev(tmp_path, "--destination", f"http://127.0.0.1:{target.port}", source=source, **environ) as running,
+    ):
+        await running.hears(r"Send the first webhook")
+        await server.kill()
+        sent = await run(running.environ, "send", "--count", "20", "--event", "push", "-o", "json")
+        assert json.loads(sent.out)["statuses"] == {"202": 20}, sent.err
+        await running.hears(r"in the outage buffer 20")
+        assert not target.requests
+        await server.start()
+        await eventually(so(lambda: len(ids(target)) == 20), within_s=60.0)
+        running.process.send_signal(signal.SIGINT)
+        assert await running.ends() == 0, running.said
+
+
 async def test_on_a_broker_that_is_given_only_what_it_started_ends(tmp_path: Path, newest_broker: VirtualHost) -> None:
     host = newest_broker
     admin = host.server.uri(vhost=host.name)

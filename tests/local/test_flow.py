@@ -23,6 +23,7 @@ METRICS = Metrics((
     ("forebay_ingest_refused_total", frozenset({("cause", "signature"), ("status", "401")}), 3.0),
     ("forebay_ingest_refused_total", frozenset({("cause", "too-large"), ("status", "413")}), 0.0),
     ("forebay_duplicates_total", frozenset(), 9.0),
+    ("forebay_outage_buffer_webhooks", frozenset(), 11.0),
     ("forebay_delivery_attempts_total", frozenset({("outcome", "delivered")}), 80.0),
     ("forebay_delivery_attempts_total", frozenset({("outcome", "refused")}), 7.0),
     ("forebay_in_flight", frozenset({("queue", "default")}), 4.0),
@@ -81,7 +82,7 @@ def test_the_line_tells_rates_since_the_last_one() -> None:
     before = at(1.0, Metrics())
     assert line(at(3.0), before) == (
         "accepted 50/s  delivered 40/s  queued 6 (default 5, releases 1)  in flight 4  retrying 7  dead 2"
-        "  refused 3  duplicates 9"
+        "  refused 3  duplicates 9  in the outage buffer 11"
     )
     assert line(at(1.0), None).startswith("accepted 0/s  delivered 0/s")
 

@@ -108,6 +108,7 @@ def test_addresses_and_paths_of_a_pod_become_those_of_this_machine(tmp_path: Pat
         "FOREBAY_LISTEN": "127.0.0.1:4000",
         "FOREBAY_ADMIN_LISTEN": "127.0.0.1:0",
         "FOREBAY_READY_FILE": str(tmp_path / plan.name / "ready.json"),
+        "FOREBAY_REPLICA": plan.name,
         "FOREBAY_LOG_LEVEL": "debug",
     }
     assert plan.cwd == Path("/handlers")

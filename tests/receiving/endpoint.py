@@ -38,7 +38,14 @@ class Endpoint:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, root: Path, *, tick_s: float = 0.02, secret: bytes = SECRET, credentials: bytes = b"", **changes: Any
+        cls,
+        root: Path,
+        *,
+        tick_s: float = 0.02,
+        secret: bytes = SECRET,
+        credentials: bytes = b"",
+        replica: str = "one",
+        **changes: Any,
     ) -> AsyncIterator[Self]:
         """Serve until the block ends; `changes` are of limits, of the answer, or of the settings themselves."""
         _write(root, secret, settings(**changes))
@@ -51,7 +58,7 @@ class Endpoint:
             patch.multiple(app, Publisher=LocalPublisher, _TICK_S=tick_s, _SECRETS_S=tick_s, _GRACE_S=tick_s),
             patch.object(connection, "_LINGER_S", 0.2),
         ):
-            ingest = Ingest(Runtime(root=root, listen="127.0.0.1:0"), Log({}, stream=log))
+            ingest = Ingest(Runtime(root=root, listen="127.0.0.1:0", replica=replica), Log({}, stream=log))
             address = (await ingest.start())["http"]
             work = asyncio.ensure_future(ingest.run())
             try:

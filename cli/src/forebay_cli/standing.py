@@ -23,6 +23,7 @@ class Standing:
     received: int | None = None  # requests, refused ones too
     accepted: int | None = None
     duplicates: int | None = None  # answered 2xx and not delivered again
+    buffered: int = 0  # in the outage buffer, until the broker is back
     confirm_p99_s: float | None = None  # upper bound: the broker's confirm took no longer for 99 %
     delivered: int | None = None
     in_flight: int | None = None
@@ -91,6 +92,7 @@ def _counted(place: Target, metrics: Metrics) -> dict[str, object]:
         "received": int(accepted + duplicates + refused),
         "accepted": int(accepted),
         "duplicates": int(duplicates),
+        "buffered": int(metrics.total("forebay_outage_buffer_webhooks")),
         "confirm_p99_s": metrics.quantile("forebay_ingest_confirm_seconds", 0.99),
         "delivered": int(delivered),
         "in_flight": int(metrics.total("forebay_in_flight")),

@@ -120,6 +120,14 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutageBuffer:
+    """How much an endpoint keeps in the source's storage while the broker can not confirm."""
+
+    max_bytes: int = 1024 * MIB  # of one endpoint; more get 503
+    max_age_s: float = 86400.0  # of the oldest; then more get 503, and nothing is thrown away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guarding:
     """Whose requests an endpoint looks at, and how often."""
 
@@ -199,6 +207,7 @@ class IngestSettings:
     answer: Answer = field(default_factory=Answer)
     limits: IngestLimits = field(default_factory=IngestLimits)
     storage: Storage | None = None
+    outage_buffer: OutageBuffer | None = None  # in the storage; None: 503 while the broker can not confirm
     drain_s: float = 25.0  # from SIGTERM to the end, at most
     suspended: bool = False  # answer 503 to everything
 
@@ -342,6 +351,8 @@ class Runtime:
     log_format: str = "json"  # FOREBAY_LOG_FORMAT: json | text
     log_level: str = "info"  # FOREBAY_LOG_LEVEL: debug | info | warning | error
     ready_file: Path | None = None  # FOREBAY_READY_FILE; the bound addresses are written here as JSON
+    # FOREBAY_REPLICA; of an endpoint. No other that lives has it, and one that is started again has the same.
+    replica: str = field(default_factory=lambda: os.uname().nodename)
 
     def read_secret(self, file: str) -> bytes:
         """The bytes of a Secret's file, without the newline an editor leaves at the end. Raises SpecError."""
@@ -364,6 +375,8 @@ def runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
         for name in ("FOREBAY_LISTEN", "FOREBAY_ADMIN_LISTEN")
         if (value := environ.get(name)) and not _ADDRESS.fullmatch(value)
     ]
+    if (value := environ.get("FOREBAY_REPLICA")) and not _REPLICA.fullmatch(value):
+        faults.append(f"FOREBAY_REPLICA is {value!r}; it takes a name of letters, digits, dots, - and _")
     if faults:
         raise SpecError("; ".join(faults))
     given = {name: environ[key] for key, name in _VARIABLES.items() if environ.get(key)}
@@ -373,6 +386,7 @@ def runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
 
 _PORT = r"[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _ADDRESS = re.compile(rf"(\[[0-9a-fA-F:.]*\]|[A-Za-z0-9._-]{{0,253}}):({_PORT})")
+_REPLICA = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}")
 _CHOICES = {
     "FOREBAY_LOG_FORMAT": ("json", "text"),
     "FOREBAY_LOG_LEVEL": ("debug", "info", "warning", "error"),
@@ -384,6 +398,7 @@ _VARIABLES = {
     "FOREBAY_LOG_FORMAT": "log_format",
     "FOREBAY_LOG_LEVEL": "log_level",
     "FOREBAY_READY_FILE": "ready_file",
+    "FOREBAY_REPLICA": "replica",
 }
 
 

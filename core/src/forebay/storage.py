@@ -15,11 +15,12 @@ from configparser import ConfigParser, Error
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, Literal
 
 from forebay import settings
-from forebay.envelope import Claim, claim_key
+from forebay.envelope import Claim
 from forebay.errors import SpecError, Unavailable
 
 # Bytes that are read at a time, and of one part of an upload: the least that S3 takes.
@@ -64,12 +65,12 @@ class Storage:
         self._read_at = time.monotonic()
         self._puts = asyncio.Semaphore(given.puts)
 
-    async def put(self, key: str, body: Path) -> None:
-        """Store a file; when this returns, the object is durable and whole. Raises StorageError."""
+    async def put(self, key: str, body: Path | bytes) -> None:
+        """Store a file, or bytes; when this returns, the object is durable and whole. Raises StorageError."""
         with _told(key):
             async with asyncio.timeout(self._given.put_s), self._puts:
                 if self._given.provider == "File":
-                    await asyncio.to_thread(_put_file, body, Path(self._given.bucket) / key)
+                    await asyncio.to_thread(_put_file, body, Path(self._given.bucket), key)
                 else:
                     store = self._store()
                     await self._obstore.put_async(store, key, body, chunk_size=_PART, max_concurrency=1)
@@ -97,9 +98,8 @@ class Storage:
             if error.cause != "missing":
                 raise
 
-    async def list(self, source: str) -> AsyncIterator[Stored]:
-        """All objects of a source. Raises StorageError."""
-        prefix = claim_key(source, "")
+    async def list(self, prefix: str) -> AsyncIterator[Stored]:
+        """All objects whose keys begin so; it ends with a slash. Raises StorageError."""
         with _told(prefix):
             async for page in self._obstore.list(self._store(), prefix):
                 for item in page:
@@ -217,28 +217,46 @@ def _azure(credentials: bytes) -> dict[str, str]:
     return {"sas_key": text.removeprefix("?")} if "sig=" in text else {"account_key": text}
 
 
-def _put_file(body: Path, target: Path) -> None:
+def _put_file(body: Path | bytes, bucket: Path, key: str) -> None:
     """Copy into a folder so that the object is there whole and durably, or not at all."""
+    target = bucket / key
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}")
-    with body.open("rb") as source, aside.open("wb") as copy:
+    try:
+        with aside.open("wb", buffering=0) as copy:
+            _write(body, copy) if isinstance(body, bytes) else _copy(body, copy)
+            os.fsync(copy.fileno())
+        aside.rename(target)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _sync_folders(target.parent, bucket)
+
+
+def _write(body: bytes, to: RawIOBase) -> None:
+    left = memoryview(body)
+    while left:
+        left = left[to.write(left) or 0 :]
+
+
+def _copy(body: Path, to: RawIOBase) -> None:
+    with body.open("rb") as source:
         size = os.fstat(source.fileno()).st_size
         sent = 0
         while sent < size:
-            sent += os.sendfile(copy.fileno(), source.fileno(), sent, size - sent)
-        os.fsync(copy.fileno())
-    aside.rename(target)
-    _sync_folders(target.parent)
+            sent += os.sendfile(to.fileno(), source.fileno(), sent, size - sent)
 
 
-def _sync_folders(folder: Path) -> None:
+def _sync_folders(folder: Path, bucket: Path) -> None:
     """The folder and those above it that may be new: a name is durable when its folder is."""
-    for one in (folder, *list(folder.parents)[:2]):
+    for one in (folder, *folder.parents):
         number = os.open(one, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(number)
         finally:
             os.close(number)
+        if one == bucket:
+            return
 
 
 @contextmanager

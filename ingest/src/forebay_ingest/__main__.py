@@ -18,6 +18,7 @@ It has no options; a pod's volumes and environment say everything:
   FOREBAY_ROOT          folder with {SETTINGS_FILE} and secrets/ (default /etc/forebay)
   FOREBAY_LISTEN        HOST:PORT for webhooks (default 0.0.0.0:8080)
   FOREBAY_ADMIN_LISTEN  HOST:PORT for /healthz, /readyz, /metrics (default 0.0.0.0:9090)
+  FOREBAY_REPLICA       name by which its outage buffer finds what it left before (default the host's name)
   FOREBAY_LOG_FORMAT    json | text (default json)
   FOREBAY_LOG_LEVEL     debug | info | warning | error (default info)
 

@@ -50,6 +50,7 @@ UNHANDLED = Refusal("unhandled", 503, "The webhook could not be taken.", retry=T
 
 _STORE = "The webhook could not be stored safely."
 STORAGE = Refusal("storage", 503, _STORE, retry=True)
+BUFFER_FULL = Refusal("buffer-full", 503, _STORE, retry=True)
 BROKER_REFUSALS = {
     cause: Refusal(cause, 503, _STORE, retry=True)
     for cause in ("unroutable", "refused", "timeout", "disconnected", "blocked", "down", "busy")
@@ -59,7 +60,7 @@ BROKER_REFUSALS = {
 REFUSALS = (
     NOT_FOUND, METHOD, CONTENT_TYPE, TOO_LARGE, HEADERS_TOO_LARGE, BAD_REQUEST, SLOW, SIGNATURE,
     VERIFY_TOKEN, CHALLENGE, CLIENT, RATE_LIMITED,
-    SUSPENDED, OVERLOADED, CONNECTIONS, KEYS, CONFIRMATION, UNHANDLED, STORAGE,
+    SUSPENDED, OVERLOADED, CONNECTIONS, KEYS, CONFIRMATION, UNHANDLED, STORAGE, BUFFER_FULL,
     *BROKER_REFUSALS.values(),
 )  # fmt: skip
 

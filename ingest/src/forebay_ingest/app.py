@@ -34,6 +34,7 @@ from forebay_ingest.handshakes import Door
 from forebay_ingest.measures import Measures
 from forebay_ingest.receive import Receiver
 from forebay_ingest.remembering import remembering
+from forebay_ingest.shelter import shelter
 from forebay_ingest.spool import Spool
 from forebay_ingest.strangers import Strangers
 from forebay_ingest.waiting import WaitingRoom
@@ -88,6 +89,7 @@ class Ingest:
         self._ring = KeyRing()
         verifier = self._verifier(self._secrets)
         self._remembering = remembering(self.settings, broker_url, self._measures, log)
+        self._shelter = shelter(self.settings, runtime, self._publisher, self._measures, log)
         receiver = Receiver(
             self.settings,
             verifier,
@@ -95,6 +97,7 @@ class Ingest:
             self._measures,
             log,
             duplicates=self._remembering.duplicates if self._remembering else None,
+            shelter=self._shelter,
             tracing=from_environment("forebay-ingest"),
         )
         # A source whose provider asks nothing has no door, and its webhooks pay for none.
@@ -106,9 +109,7 @@ class Ingest:
         if isinstance(verifier, Fetching):
             self.receiver = WaitingRoom(self._door or receiver, verifier, self._fetcher("keys", self._keep_keys, log))
         self.claims = self._claims(receiver)
-        self.inline_bytes = self.limits.body_bytes
-        if self.settings.storage is not None:
-            self.inline_bytes = min(self.settings.storage.threshold_bytes, self.limits.body_bytes)
+        self.inline_bytes = _inline_bytes(self.settings)
         methods = (*self.settings.methods, *(item.method for item in self._handshakes))
         self.answers = Answers(
             self.settings.answer, retry_after_s=self.limits.retry_after_s, allow=tuple(dict.fromkeys(methods))
@@ -124,9 +125,12 @@ class Ingest:
 
     def unready(self) -> str | None:
         """A blocked broker leaves it ready: all replicas are as blocked, and a 503 says more than a closed port."""
-        if not self._publisher.link.up:
-            return f"no connection to the broker: {self._publisher.link.error}"
-        return self._remembering.stream.unready if self._remembering else None
+        link = self._publisher.link
+        if self._shelter is not None:
+            why = self._shelter.unready
+        else:
+            why = None if link.up else f"no connection to the broker: {link.error}"
+        return why or (self._remembering.stream.unready if self._remembering else None)
 
     async def start(self) -> dict[str, str]:
         loop = asyncio.get_running_loop()
@@ -147,6 +151,8 @@ class Ingest:
             group.create_task(self._publisher.run())
             if self._remembering:
                 group.create_task(self._remembering.stream.run())
+            if self._shelter:
+                group.create_task(self._shelter.run())
             group.create_task(self._sweep())
             group.create_task(self._watch_secrets())
             for fetcher in self._fetchers:
@@ -164,6 +170,10 @@ class Ingest:
             async with asyncio.timeout(self.settings.drain_s):
                 while self.connections:  # noqa: ASYNC110  # an event would cost on every disconnect
                     await asyncio.sleep(0.02)
+                if self._shelter:
+                    await self._shelter.empty()
+        if self._shelter:
+            await self._shelter.release()
         if self._remembering:
             await self._remembering.stream.drain()
         self._log.info("drained", connections_left=len(self.connections))
@@ -232,7 +242,7 @@ class Ingest:
         unsigned = None
         if any(item.delivers for item in self._handshakes):
             everybody = Verifier(preset("None").scheme, ())
-            unsigned = Receiver(self.settings, everybody, self._publisher, self._measures, log)
+            unsigned = Receiver(self.settings, everybody, self._publisher, self._measures, log, shelter=self._shelter)
         return Door(receiver, self._replies(self._secrets), self._measures, log, visits=visits, unsigned=unsigned)
 
     def _claims(self, receiver: Receiver) -> Claims | None:
@@ -258,6 +268,12 @@ def _allow_files(wanted: int, log: Log) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     if most < wanted:
         log.warning("files.few", allowed=most, wanted=wanted)
+
+
+def _inline_bytes(settings: IngestSettings) -> int:
+    """Of the largest body that goes through the queue."""
+    most, storage = settings.limits.body_bytes, settings.storage
+    return most if storage is None else min(storage.threshold_bytes, most)
 
 
 def _duplicates(server: asyncio.Server, times: int = 1) -> Iterator[socket.socket]:

@@ -49,6 +49,11 @@ class Measures:
         self._confirms[bisect_left(_BUCKETS, seconds)] += 1
         self._confirm_sum += seconds
 
+    def sheltered(self, queue: str, size: int) -> None:
+        """A webhook of so many bytes was stored in place of a confirm."""
+        self._accepted[queue] += 1
+        self._body_bytes += size
+
     def refused(self, cause: str, status: int) -> None:
         """A request was answered anything but 2xx."""
         self._refused[cause, status] += 1
@@ -94,7 +99,7 @@ class Measures:
         """What the registry asks for."""
         yield self._counter(
             "forebay_ingest_accepted",
-            "Webhooks answered 2xx: the broker has confirmed them.",
+            "Webhooks answered 2xx: the broker has confirmed them, or they are in the outage buffer.",
             ("queue",),
             {(queue,): count for queue, count in self._accepted.items()},
         )

@@ -38,6 +38,8 @@ _CONFIRMED = Outcome.CONFIRMED  # by a name of the module's: see connection.py
 # The webhook's id: it is safe in its queue; or why it is not; or what a handshake is answered.
 Verdict = bytes | Refusal | Reply
 Respond = Callable[[Verdict], None]
+# Publishes a webhook for a queue whose body, here or in the storage, has so many bytes.
+Publish = Callable[[str, Received, int, Respond], None]
 
 
 class Duplicates(Protocol):
@@ -58,6 +60,15 @@ class Duplicates(Protocol):
     ) -> Respond | None: ...
 
 
+class Shelters(Protocol):
+    """What keeps webhooks that the broker does not confirm (shelter.py)."""
+
+    @property
+    def obstacle(self) -> Refusal | None: ...
+
+    def around(self, publish: Publish, /) -> Publish: ...
+
+
 class Receiver:
     """Takes the webhooks of one source. `verifier` may be exchanged while it works (a rotated secret)."""
 
@@ -70,6 +81,7 @@ class Receiver:
         log: Log,
         *,
         duplicates: Duplicates | None = None,
+        shelter: Shelters | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         scheme = scheme_of(settings.verification)
@@ -80,6 +92,9 @@ class Receiver:
         self._log = log
         self._throttle = Throttle()
         self._duplicates = duplicates
+        self._shelter = shelter
+        # Chosen here: a source without a shelter pays for none.
+        self.publish: Publish = shelter.around(self._publish) if shelter else self._publish
         self._pace = Bucket(settings.rate_limit) if settings.rate_limit else None
         self._tracing = tracing
         self._exchange = Names.of(settings.source).exchange
@@ -150,8 +165,8 @@ class Receiver:
         self._measures.signature_refused(verdict.reason)
         return answers.SIGNATURE
 
-    def publish(self, queue: str, received: Received, size: int, respond: Respond) -> None:
-        """Publish a webhook whose body, here or in the storage, has so many bytes; the confirm decides the answer."""
+    def _publish(self, queue: str, received: Received, size: int, respond: Respond) -> None:
+        """Publish a webhook; the confirm decides the answer."""
         event_id, span, started = received.event_id, self._begin_span(received, size), time.perf_counter()
 
         def settled(outcome: Outcome) -> None:
@@ -175,6 +190,8 @@ class Receiver:
     @property
     def obstacle(self) -> Refusal | None:
         """Why a publish would fail at once."""
+        if self._shelter is not None:
+            return self._shelter.obstacle
         obstacle = self._publisher.obstacle
         return None if obstacle is None else BROKER_REFUSALS[obstacle.value]
 

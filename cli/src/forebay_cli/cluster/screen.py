@@ -123,6 +123,8 @@ def _facts(now: Standing) -> Iterator[tuple[str, str]]:
         yield "refused", listed(now.refused)
     if now.duplicates:
         yield "duplicates", f"{now.duplicates:,} were answered and not delivered again"
+    if now.buffered:
+        yield "outage", f"{now.buffered:,} accepted webhooks wait in the outage buffer for the broker"
     yield from in_sentences(now.waits)
     if now.held:
         yield "holds", said(now.held)

@@ -74,6 +74,7 @@ class Standing:
     retained: tuple[str, ...] = ()  # queues that are gone from the spec and not from the broker
     refused: Mapping[str, int] = field(default_factory=dict)  # by cause
     duplicates: int = 0  # answered 2xx and not delivered again
+    buffered: int = 0  # in the outage buffer, until the broker is back
     dead_reasons: Mapping[str, int] = field(default_factory=dict)
     waits: Waits = field(default_factory=Waits)
     held: Held = field(default_factory=dict)
@@ -187,6 +188,7 @@ def _counted(seen: Look) -> dict[str, Any]:
     return {
         "received": int(accepted + duplicates + refused),
         "duplicates": int(duplicates),
+        "buffered": int(metrics.total("forebay_outage_buffer_webhooks")),
         "accepted": int(accepted),
         "delivered": int(metrics.total("forebay_delivery_attempts_total", outcome="delivered")),
         "retried": int(metrics.total("forebay_retries_total")),

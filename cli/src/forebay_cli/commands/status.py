@@ -176,13 +176,19 @@ def _heading(now: Standing) -> Iterator[RenderableType]:
         yield Text(f"rests: spec.suspend is {now.suspend}", style="yellow")
 
 
-def _facts(now: Standing) -> Iterator[tuple[str, str]]:
+def _taken(now: Standing) -> Iterator[tuple[str, str]]:
     if now.refused:
         yield "refused", listed(now.refused)
     if now.duplicates:
         yield "duplicates", f"{now.duplicates:,} were answered and not delivered again"
+    if now.buffered:
+        yield "outage", f"{now.buffered:,} accepted webhooks wait in the outage buffer for the broker"
     if now.confirm_p99_s is not None:
         yield "accepting", f"99 % are answered within {now.confirm_p99_s * 1000:g} ms"
+
+
+def _facts(now: Standing) -> Iterator[tuple[str, str]]:
+    yield from _taken(now)
     yield "queues", listed(now.queued) or "none"
     if now.in_flight is not None:
         yield "delivering", f"{now.in_flight:,} now; {now.failed_attempts:,} attempts failed so far"

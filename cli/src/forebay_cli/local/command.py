@@ -85,4 +85,5 @@ def _variables(pod: Pod, root: Path, port: int, handlers: Path | None, environ: 
         "FOREBAY_LISTEN": f"127.0.0.1:{port}",
         "FOREBAY_ADMIN_LISTEN": ANY_PORT,
         "FOREBAY_READY_FILE": str(root / READY_FILE),
+        "FOREBAY_REPLICA": root.name,
     }

@@ -57,7 +57,10 @@ def _pod(deployment: Object) -> Pod:
         component=container["name"],
         replicas=deployment["spec"].get("replicas", 1),
         command=(*container["command"], *container.get("args", ())),
-        env=tuple((item["name"], item.get("value", "")) for item in container.get("env", ())),
+        # What comes from elsewhere, a pod's name, whoever starts the process says instead.
+        env=tuple(
+            (item["name"], item.get("value", "")) for item in container.get("env", ()) if "valueFrom" not in item
+        ),
         files=tuple(file for mount in ours for file in _files(mount, volumes[mount["name"]])),
         grace_s=float(spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_S)),
         annotations=tuple(sorted(template.get("metadata", {}).get("annotations", {}).items())),

@@ -22,6 +22,7 @@ class Flow:
     retrying: int | None  # in the delay tiers, of all sources of the virtual host
     dead: int | None
     duplicates: float = 0.0  # answered 2xx and not delivered again
+    buffered: float = 0.0  # in the outage buffer now
     queues: Mapping[str, int] = field(
         default_factory=dict
     )  # what is queued, by short name, if there are several queues
@@ -43,6 +44,7 @@ def flow(names: Names, queues: Iterable[str], metrics: Metrics, depths: Mapping[
         retrying=None if depths is None else delayed(depths),
         dead=None if depths is None else depths.get(names.dead, 0),
         duplicates=metrics.total("forebay_duplicates_total"),
+        buffered=metrics.total("forebay_outage_buffer_webhooks"),
         waits=waits(metrics),
         held=held(metrics),
     )
@@ -68,7 +70,12 @@ def line(now: Flow, before: Flow | None) -> str:
     each = ", ".join(f"{queue} {depth:,}" for queue, depth in now.queues.items() if depth)
     queued = f"queued {_shown(now.queued)}{each and f' ({each})'}"
     levels = {"in flight": now.in_flight, "retrying": now.retrying, "dead": now.dead}
-    seldom = {"refused": now.refused, "duplicates": now.duplicates, **in_short(now.waits)}
+    seldom = {
+        "refused": now.refused,
+        "duplicates": now.duplicates,
+        "in the outage buffer": now.buffered,
+        **in_short(now.waits),
+    }
     rest = [f"{name} {value:,.0f}" for name, value in seldom.items() if value]
     holds = [f"holds: {said(now.held)}"] if now.held else []
     return "  ".join([*rates, queued, *(f"{name} {_shown(value)}" for name, value in levels.items()), *rest, *holds])

@@ -11,6 +11,7 @@ from forebay.source.cluster import SCALING_RULES, Expose, IngestAutoscaling, Pod
 from forebay.source.deduplication import DEDUPLICATION_RULES, Deduplication, deduplication_faults
 from forebay.source.guarding import GUARD_RULES, EndpointRate, Network, network_faults
 from forebay.source.model import Part, Problem, cel
+from forebay.source.outage import OutageBuffer
 from forebay.source.values import Bytes, HeaderName, HeaderValue, Shape, Span, Text
 from forebay.source.verification import (
     HANDSHAKE_RULES,
@@ -166,6 +167,10 @@ class Ingest(Part):
     )
     deduplication: Deduplication | None = Field(
         default=None, description="Drops webhooks that came before. Default: all are delivered."
+    )
+    outage_buffer: OutageBuffer | None = Field(
+        default=None,
+        description="Takes webhooks while the broker can not confirm them; needs spec.storage. Default: they get 503.",
     )
     response: Response = Field(default_factory=Response, description="What an accepted webhook is answered.")
     rate_limit: EndpointRate | None = Field(default=None, description="What exceeds this rate gets 429.")

@@ -89,7 +89,8 @@ class Spec(Part):
         description="Queues of their own for some webhooks. What none matches goes to queue default, which is always there.",
     )
     storage: Storage | None = Field(
-        default=None, description="Where large bodies go. Default: nowhere, and maxBodyBytes is at most 16Mi."
+        default=None,
+        description="Where large bodies go, and webhooks in an outage of the broker. Default: nowhere, and maxBodyBytes is at most 16Mi.",
     )
     retry: Retry = Field(
         default_factory=Retry, description="When a failed delivery is tried again and when it is given up."

@@ -109,6 +109,7 @@ _ROUTES = (
     f" || (has(q.match.eventTypes) && {_BY_TYPE})))"
 )
 STORAGE_RULES = (
+    ("has(self.storage) || !has(self.ingest.outageBuffer)", "ingest.outageBuffer needs spec.storage"),
     (f"has(self.storage) || {_SMALL}", f"bodies above {_MOST} need spec.storage"),
     (
         f"({_SMALL}) || !({_ASKS})",
@@ -130,7 +131,10 @@ def storage_faults(
 ) -> Iterator[Problem]:
     """What is wrong with the storage and the rest of a source together; the paths begin at the spec."""
     body, path = ingest.max_body_bytes, ("ingest", "maxBodyBytes")
-    if storage is not None and storage.threshold >= body:
+    if storage is None and ingest.outage_buffer is not None:
+        remedy = "add spec.storage: it says where webhooks wait for the broker"
+        yield Problem(("ingest", "outageBuffer"), "there is nothing to keep webhooks in", remedy)
+    if storage is not None and storage.threshold >= body and ingest.outage_buffer is None:
         message = f"not below maxBodyBytes, {quantity(body)}: nothing would ever be stored"
         yield Problem(("storage", "threshold"), message, "raise ingest.maxBodyBytes, or lower it")
     if storage is not None and storage.spool < body:

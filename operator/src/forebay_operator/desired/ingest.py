@@ -56,6 +56,7 @@ def process(source: WebhookSource, platform: Platform) -> Process:
         settings_hash=fingerprint(dump(settings)),
         secrets=secrets(source),
         spool_bytes=source.spec.storage.spool if source.spec.storage else None,
+        named=ingest.outage_buffer is not None,
         ports=({"name": "http-ingest", "containerPort": PORT, "protocol": "TCP"},),
         replicas=None if ingest.autoscaling else replicas(source),
         grace_s=LINGER_S + round(settings.drain_s) + 5,

@@ -31,6 +31,7 @@ NO_VERSIONS: Versions = MappingProxyType({})
 ADMIN_PORT = 9090
 # What a body may be larger than the bound that it exceeds, for all connections.
 _SPOOL_MARGIN = 256 * 1024**2
+_NAME: Object = {"name": "FOREBAY_REPLICA", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
 _READABLE = 0o444  # by whatever user the image runs as; the pod has no second container
 
 
@@ -47,6 +48,7 @@ class Process:
     settings_hash: str
     secrets: tuple[SecretKeyRef, ...]
     spool_bytes: int | None = None  # of disk, for bodies that are coming in
+    named: bool = False  # whether each pod is told its name: what it keeps outside of itself is found again by it
     ports: tuple[dict[str, Any], ...]
     replicas: int | None  # None: an autoscaler says
     grace_s: int  # from the order to end to the kill
@@ -118,6 +120,7 @@ def _container(process: Process) -> Object:
         "command": [process.command],
         "env": [
             {"name": "FOREBAY_ROOT", "value": DEFAULT_ROOT},
+            *([_NAME] if process.named else ()),
             *({"name": variable.name, "value": variable.value} for variable in process.template.env),
         ],
         "ports": [*process.ports, {"name": "http-admin", "containerPort": ADMIN_PORT, "protocol": "TCP"}],

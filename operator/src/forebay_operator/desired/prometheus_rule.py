@@ -16,6 +16,7 @@ RUNBOOKS = "https://github.com/forebay/forebay/blob/main/docs/runbooks"
 # Seconds that confirming may take for all but one of a hundred webhooks. Providers wait for ten, some for three.
 SLOW_CONFIRM_S = 1
 AT_ONCE = "0m"
+NEARLY_FULL = 0.8  # of an outage buffer
 NOT_SUSPENDED = 'cause!="suspended"'  # that 503 is somebody's wish
 
 
@@ -54,6 +55,7 @@ def alerts(source: WebhookSource) -> list[Alert]:
         *_endpoint(source), *_broker(source), *_refusals(source, wanted), *_letters(source, wanted), *_breaker(source),
         *_order(source),
         *_duplicates(source),
+        *_outage_buffer(source),
     ]  # fmt: skip
 
 
@@ -119,7 +121,7 @@ def _broker(source: WebhookSource) -> list[Alert]:
             f"min({series(source, 'forebay_ingest_broker_up')}) == 0",
             "2m",
             "an endpoint has no connection to the broker",
-            "Every webhook it is sent is answered 503, so that the provider sends again.",
+            _while_away(source, "Every webhook it is sent is answered 503, so that the provider sends again."),
         ),
         Alert(
             "ForebayBrokerBlocked",
@@ -127,7 +129,8 @@ def _broker(source: WebhookSource) -> list[Alert]:
             f"max({series(source, 'forebay_ingest_broker_blocked')}) == 1",
             "2m",
             "the broker takes no messages",
-            "It has a memory or disk alarm. Every webhook is answered 503, so that the provider sends again.",
+            "It has a memory or disk alarm. "
+            + _while_away(source, "Every webhook is answered 503, so that the provider sends again."),
         ),
         Alert(
             "ForebayConfirmSlow",
@@ -230,6 +233,45 @@ def _letters(source: WebhookSource, wanted: Alerts) -> list[Alert]:
             "5m",
             "webhooks are delivered late",
             "The one that is tried now for the first time has waited {{ $value | humanizeDuration }}.",
+        ),
+    ]
+
+
+def _while_away(source: WebhookSource, otherwise: str) -> str:
+    """What becomes of webhooks while the broker can not confirm them; `otherwise`, if there is no outage buffer."""
+    if source.spec.ingest.outage_buffer is None:
+        return otherwise
+    return "Webhooks go into the outage buffer and are answered 2xx, until it is full."
+
+
+def _outage_buffer(source: WebhookSource) -> list[Alert]:
+    if source.spec.ingest.outage_buffer is None:
+        return []
+
+    def own(metric: str, *more: str) -> str:
+        return series(source, f"forebay_outage_buffer_{metric}", *more)
+
+    full = f"max({own('bytes')} / {own('max_bytes')}) > {NEARLY_FULL}"
+    old = f"max({own('oldest_seconds')} / {own('max_seconds')}) > {NEARLY_FULL}"
+    left = f"sum({own('webhooks')}) > 0 and min({series(source, 'forebay_ingest_broker_up')}) == 1"
+    unusable = own("failures_total", 'cause=~"missing|unreadable|wrong"')
+    return [
+        Alert(
+            "ForebayOutageBufferFilling",
+            "critical",
+            f"{full} or {old}",
+            "1m",
+            "the outage buffer is nearly full",
+            "The broker has been away for long: an endpoint's buffer is at {{ $value | humanizePercentage }} of maxBytes or maxAge."
+            " At 100 % webhooks are answered 503.",
+        ),
+        Alert(
+            "ForebayOutageBufferNotEmptied",
+            "warning",
+            f"({left}) or sum(increase({unusable}[1h])) > 0",
+            "10m",
+            "accepted webhooks stay in the outage buffer",
+            "The broker is there, and webhooks that were accepted without it are not queued, or can not be read.",
         ),
     ]
 

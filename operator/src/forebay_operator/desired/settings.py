@@ -10,6 +10,7 @@ from forebay.signatures.presets import presets
 from forebay.source import WebhookSource
 from forebay.source.deduplication import Deduplication
 from forebay.source.ingest import Header, Ingest
+from forebay.source.outage import OutageBuffer
 from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
 from forebay.source.storage import Storage
@@ -92,6 +93,7 @@ def ingest_settings(source: WebhookSource, platform: Platform) -> IngestSettings
         ),
         limits=_limits(ingest),
         storage=_storage(source.spec.storage),
+        outage_buffer=_outage_buffer(ingest.outage_buffer) if ingest.outage_buffer else None,
         suspended=source.spec.suspend in ("Ingest", "All"),
     )
 
@@ -136,6 +138,10 @@ def _deduplication(wanted: Deduplication) -> settings.Deduplication:
         window_s=wanted.window,
         max_ids=wanted.max_ids,
     )
+
+
+def _outage_buffer(wanted: OutageBuffer) -> settings.OutageBuffer:
+    return settings.OutageBuffer(max_bytes=wanted.max_bytes, max_age_s=wanted.max_age)
 
 
 def _routes(queues: tuple[Queue, ...]) -> tuple[settings.Route, ...]:
