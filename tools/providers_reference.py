@@ -24,13 +24,33 @@ receive its webhooks. A scheme that is wrong refuses what is good; it never lets
 
 """
 
+SENDERS = """\
+## The addresses they send from
+
+What `ingest.allowedClients: [Provider]` lets in ([how to](../how-to/limit-senders.md#from-the-providers-own-addresses)): the networks as the provider
+published them on that day, and as this release of Forebay has them. They age; look at the source. *Confidence* is as above. Of a
+provider that is not in this table nothing is known; nobody is let in by a list that is not there.
+
+"""
+
 
 def page() -> str:
     """The page for the presets there are."""
     known = [item for item in presets().values() if item.name not in ("HMAC", "None")]
     lines = ["| provider | signature | clock | event type | delivery's id | confidence |", "|---|---|---|---|---|---|"]
     lines += [_row(item) for item in known]
-    return HEAD + "\n".join(lines) + "\n" + "".join(text for item in known for text in _section(item))
+    sections = "".join(text for item in known for text in _section(item))
+    return HEAD + "\n".join(lines) + "\n\n" + SENDERS + "\n".join(_senders(known)) + "\n" + sections
+
+
+def _senders(known: list[Preset]) -> Iterator[str]:
+    yield "| provider | networks | as of | confidence | source |"
+    yield "|---|---|---|---|---|"
+    for item in known:
+        if (senders := item.senders) is not None:
+            networks = ", ".join(f"`{network}`" for network in senders.networks) or "not known here"
+            day, sure = (senders.checked, senders.confidence) if senders.networks else ("–", "–")
+            yield f"| {item.name} | {networks} | {day} | {sure} | <{senders.source}> |"
 
 
 def _row(known: Preset) -> str:

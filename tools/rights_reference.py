@@ -46,8 +46,11 @@ With `watchNamespaces` and a `defaultBroker` in another namespace there is one m
 
 ## What to know before you grant it
 - **It reads Secrets.** A source names the Secret with its broker's address, so the operator may read any Secret where it looks after
-  sources. It reads those that a source names, in full only the brokers'; signing secrets are mounted by the source's pods. Who can
-  take over the operator's pod can read them all: `watchNamespaces` bounds that to some namespaces.
+  sources. It reads those that a source names, in full only the brokers' and those of `verification.capture`; other signing secrets are
+  mounted by the source's pods. Who can take over the operator's pod can read them all: `watchNamespaces` bounds that to some
+  namespaces.
+- **It writes Secrets:** each source's broker logins, and with `verification.capture` what the provider sends: into a Secret that it makes
+  itself, or that its owner has annotated with `forebay.dev/capture: SOURCE`, under a key that holds nothing.
 - **It makes Deployments**, so it can run any image as any ServiceAccount of those namespaces. So can everybody who may create a source
   there with `worker.handler` or `podTemplate`: give the right to create sources to whom you would give the right to create
   Deployments.

@@ -73,6 +73,7 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.contentTypes": ({}, ["text/plain"]),
     "spec.ingest.verification.provider": ({"spec__ingest__verification__provider": "Stripe"}, "StandardWebhooks"),
     "spec.ingest.verification.secretRefs": ({}, [{"name": "other", "key": "k"}]),
+    "spec.ingest.verification.capture": ({"spec__ingest__verification__provider": "Asana"}, True),
     "spec.ingest.verification.tolerance": ({"spec__ingest__verification__provider": "Stripe"}, "1m"),
     "spec.ingest.handshake.mode": ({}, "Queue"),
     "spec.ingest.handshake.verifyTokenSecretRef": (META, {"name": "other", "key": "k"}),
@@ -87,6 +88,10 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "spec.ingest.rateLimit.burst": ({"spec__ingest__rateLimit": {"requests": 5}}, 77),
     "spec.ingest.rateLimit.perClient": ({"spec__ingest__rateLimit": {"requests": 5}}, {"requests": 7}),
     "spec.ingest.trustedProxies": ({}, ["10.0.0.0/8"]),
+    "spec.ingest.urlToken.secretRefs": (
+        {"spec__ingest__urlToken": {"secretRefs": [{"name": "a", "key": "b"}]}},
+        [{"name": "other", "key": "b"}],
+    ),
     "spec.ingest.allowedClients": ({}, ["10.0.0.0/8"]),
     "spec.ingest.deduplication.key": ({}, "bodyHash"),
     "spec.ingest.deduplication.header": (

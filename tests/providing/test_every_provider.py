@@ -1,6 +1,7 @@
 """The manifest that `forebay init` begins for each provider takes in what that provider signs, through a real endpoint."""
 
 import base64
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -53,6 +54,12 @@ def _bearer(audience: str, issuer: str = "https://issuer.example.com") -> Callab
     return made
 
 
+def _graph(now: float) -> Sent:
+    claims = {"aud": "https://hooks.example.com/microsoftgraphtokens", "appid": "0bf30f3b-4a52-48df-9a82-234910c4a086"}
+    body = {"value": [{"changeType": "updated"}], "validationTokens": [publishing.issuer().token(now, **claims)]}
+    return b"", (), json.dumps(body).encode(), ""
+
+
 def _hmac(_: float) -> Sent:
     signature = test_providers._mac(KEY, b"{}").hex()
     return KEY, raw([("X-Signature", signature)]), b"{}", ""
@@ -63,6 +70,7 @@ OTHERS: dict[str, Callable[[float], Sent]] = {
     "GooglePubSub": _bearer("googlepubsub", "https://accounts.google.com"),
     "HMAC": _hmac,
     "JWT": _bearer("jwt"),
+    "MicrosoftGraphTokens": _graph,
     "None": lambda _: (b"", (), b"{}", ""),
     "PayPal": lambda now: (publishing.WEBHOOK_ID, *publishing.paypal(now), ""),
     "SNS": lambda now: (publishing.TOPIC, *publishing.sns(now), ""),

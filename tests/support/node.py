@@ -143,9 +143,10 @@ class SourcePods:
         held: dict[tuple[str, str, str], bytes] = {}
         for file in own.files:
             value = await self._value(file)
-            if value is None:
+            if value is not None:
+                held[file.kind, file.name, file.key] = value
+            elif not file.optional:
                 return None
-            held[file.kind, file.name, file.key] = value
         folder = self.folder / pod["metadata"]["uid"]
         how = launch(own, 0, folder=folder, port=0, handlers=None, environ=os.environ, extra={})
         how.root.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding as Spelling
 from cryptography.hazmat.primitives.serialization import PublicFormat
 
 from forebay.errors import SpecError
+from forebay.signatures.confidence import Confidence
 from forebay.signatures.elsewhere import Line
-from forebay.signatures.presets import Confidence, preset, presets
+from forebay.signatures.presets import preset, presets
 from forebay.signatures.sign import sign
 from forebay.signatures.verify import Reason, Verified, Verifier
 from tests.verifying.signed import NOW, RawHeaders, raw, verdict
@@ -88,13 +89,20 @@ def _pagerduty(key: bytes, body: bytes, _: float) -> Signed:
 
 
 URL = "https://hooks.example.com/hooks?a=1&b=%3A"  # what the provider was given
+DECODED = "https://hooks.example.com/hooks?a=1&b=:"  # what HubSpot signs of it
 
 
 def _over(header: str, name: str, *parts: str) -> Callable[[bytes, bytes, float], Signed]:
     """Base64 of what URL, method, body and time in ms are put together to, in this order."""
 
     def made(key: bytes, body: bytes, now: float) -> Signed:
-        said = {"url": URL.encode(), "method": b"POST", "body": body, "ms": str(int(now * 1000)).encode()}
+        said = {
+            "url": URL.encode(),
+            "decoded": DECODED.encode(),
+            "method": b"POST",
+            "body": body,
+            "ms": str(int(now * 1000)).encode(),
+        }
         message = b"".join(said[part] for part in parts)
         stamp = {"X-HubSpot-Request-Timestamp": str(int(now * 1000))} if "ms" in parts else {}
         return {header: base64.b64encode(_mac(key, message, name)).decode(), **stamp}
@@ -155,7 +163,7 @@ HOW = {
     "Dropbox": _hex("X-Dropbox-Signature"),
     "GitHub": _hex("X-Hub-Signature-256", "sha256="),
     "GitLab": _gitlab,
-    "HubSpot": _over("X-HubSpot-Signature-v3", "sha256", "method", "url", "body", "ms"),
+    "HubSpot": _over("X-HubSpot-Signature-v3", "sha256", "method", "decoded", "body", "ms"),
     "Intercom": _hex("X-Hub-Signature", "sha1=", "sha1"),
     "Jira": _hex("X-Hub-Signature", "sha256="),
     "LINE": _base64("X-Line-Signature"),
@@ -205,7 +213,7 @@ PROOFS = {
     "Adyen", "ApiKey", "BasicAuth", "Bearer", "CloudEvents", "EventGrid", "GitLabToken", "Mailgun", "MicrosoftGraph", "Monday", "Okta",
 }  # fmt: skip
 # Whose keys are published: tests/verifying/test_published_keys.py.
-FETCHED = {"SNS", "PayPal", "JWT", "GooglePubSub", "EventGridEntra"}
+FETCHED = {"SNS", "PayPal", "JWT", "GooglePubSub", "EventGridEntra", "MicrosoftGraphTokens"}
 TIMED = sorted(
     {
         "Box": 600,
@@ -330,13 +338,31 @@ def test_where_only_the_provider_can_sign_there_is_no_sample(name: str) -> None:
 def test_another_url_or_none_is_refused(name: str) -> None:
     scheme, keys, headers = preset(name).scheme, (KEY,), request(name)
     assert verdict(scheme, keys, headers, BODY, line=Line("POST", URL)) == 0
-    for url in ("http" + URL[5:], URL.replace("hooks.", "other."), URL + "&c", URL.replace("%3A", ":")):
+    others = [URL.replace("%3A", ":")] if name != "HubSpot" else [URL.replace("%3A", "%20"), URL.replace("b=", "%62=")]
+    for url in ("http" + URL[5:], URL.replace("hooks.", "other."), URL + "&c", *others):
         assert verdict(scheme, keys, headers, BODY, line=Line("POST", url)) is Reason.BAD_SIGNATURE
     assert verdict(scheme, keys, headers, BODY) is Reason.MISSING_HEADER
     host = (*headers[1:], (b"Host", b"other.example.com"))
     assert verdict(scheme, keys, host, BODY, line=Line("POST", URL)) == 0  # it says nothing
     method = verdict(scheme, keys, headers, BODY, line=Line("PUT", URL))
     assert method == (Reason.BAD_SIGNATURE if name == "HubSpot" else 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "signed"),
+    [
+        ("%3A%2F%3F%40%21%24%27%28%29%2A%2C%3B", ":/?@!$'()*,;"),
+        ("%3a%2f", ":/"),
+        ("%20%26%3D%25%2B%23%5B%C3%AB", "%20%26%3D%25%2B%23%5B%C3%AB"),
+        ("%253A", "%253A"),
+        ("a+b", "a+b"),
+    ],
+)
+def test_hubspot_decodes_these_signs_of_the_url_and_no_others(written: str, signed: str) -> None:
+    url, stamp = "https://hooks.example.com/hooks?a=", str(int(NOW * 1000))
+    mac = _mac(KEY, f"POST{url}{signed}".encode() + BODY + stamp.encode(), "sha256")
+    headers = raw([("X-HubSpot-Signature-v3", base64.b64encode(mac).decode()), ("X-HubSpot-Request-Timestamp", stamp)])
+    assert verdict(preset("HubSpot").scheme, (KEY,), headers, BODY, line=Line("POST", url + written)) == 0
 
 
 def test_boxs_own_example_is_let_in() -> None:

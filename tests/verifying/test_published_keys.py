@@ -393,7 +393,7 @@ def test_what_is_no_key_set_is_told(text: bytes) -> None:
 
 
 def test_the_usual_verifier_never_takes_them() -> None:
-    for name in ("SNS", "PayPal", "JWT", "GooglePubSub", "EventGridEntra"):
+    for name in ("SNS", "PayPal", "JWT", "GooglePubSub", "EventGridEntra", "MicrosoftGraphTokens"):
         with pytest.raises(SpecError, match="fetched"):
             Verifier(preset(name).scheme, (b"a",))
 
@@ -410,9 +410,80 @@ def test_the_token_that_rfc_7515_shows_is_verified_by_its_key() -> None:
         ".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
     )
     (made,) = read_key_set(json.dumps({"keys": [key]}).encode()).by_id.values()
-    parsed = web_token._parse(f"Bearer {token}".encode())
+    parsed = web_token._parse(token.encode())
     assert parsed is not None
     assert web_token._verifies(made, parsed)
-    other = web_token._parse(f"Bearer {token[:-2]}2Q".encode())
+    other = web_token._parse(f"{token[:-2]}2Q".encode())
     assert other is not None
     assert not web_token._verifies(made, other)
+
+
+# ------------------------------------------------------------------------------------------------- Microsoft Graph
+
+GRAPH = "0bf30f3b-4a52-48df-9a82-234910c4a086"
+ENTRA = "https://login.microsoftonline.com/tenant/discovery/v2.0/keys"
+
+
+def graph() -> Fetching:
+    ring = KeyRing()
+    ring.keep(ENTRA, read_key_set(issuer().key_set()), NOW)
+    jwt = Jwt(audience="us", keys_url=ENTRA, issuers=("https://issuer.example.com",))
+    made = verifier_of(Verification(provider="MicrosoftGraphTokens", jwt=jwt), (), ring)
+    assert isinstance(made, Fetching)
+    return made
+
+
+def notified(*tokens: object) -> Request:
+    return raw([("Host", "a")]), json.dumps({"value": [{"changeType": "updated"}], "validationTokens": tokens}).encode()
+
+
+@pytest.mark.parametrize("claim", [{"appid": GRAPH}, {"azp": GRAPH}, {"appid": GRAPH, "azp": GRAPH}])
+def test_tokens_of_graphs_own_service_let_a_notification_in(claim: dict[str, Any]) -> None:
+    token = issuer().token(**claim)
+    assert answer(graph(), notified(token)) is None
+    assert answer(graph(), notified(token, issuer().token(appid=GRAPH))) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({}, Reason.OTHER_PARTY),
+        ({"appid": "8e460676-ae3f-4b1e-8790-ee0fb5d6148f"}, Reason.OTHER_PARTY),
+        ({"appid": GRAPH, "azp": "another"}, Reason.OTHER_PARTY),
+        ({"appid": [GRAPH]}, Reason.OTHER_PARTY),
+        ({"appid": GRAPH, "aud": "them"}, Reason.OTHER_PARTY),
+        ({"appid": GRAPH, "iss": "https://sts.windows.net/another/"}, Reason.OTHER_PARTY),
+        ({"appid": GRAPH, "exp": int(NOW) - 100}, Reason.TIMESTAMP_TOO_OLD),
+        ({"appid": GRAPH, "exp": None}, Reason.MISSING_TIMESTAMP),
+        ({"appid": GRAPH, "kid": "another"}, Reason.UNKNOWN_KEY),
+    ],
+)
+def test_each_token_of_a_notification_has_to_be_good(claims: dict[str, Any], reason: Reason) -> None:
+    good, bad = issuer().token(appid=GRAPH), issuer().token(**claims)
+    for tokens in ((bad,), (good, bad), (bad, good)):
+        assert answer(graph(), notified(*tokens)) is reason
+
+
+@pytest.mark.parametrize(
+    ("tokens", "reason"),
+    [((), Reason.MISSING_SIGNATURE), (("",), Reason.MALFORMED_SIGNATURE), ((1,), Reason.MALFORMED_SIGNATURE),
+     (("a.b.c",), Reason.MALFORMED_SIGNATURE), (("a.b.c",) * 9, Reason.MALFORMED_SIGNATURE), (("é" * 9000,), Reason.MALFORMED_SIGNATURE)],
+)  # fmt: skip
+def test_a_notification_without_tokens_is_refused(tokens: tuple[object, ...], reason: Reason) -> None:
+    assert answer(graph(), notified(*tokens)) is reason
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"{", b'{"validationTokens":"a.b.c"}', b"[" * 100_000])
+def test_a_body_that_is_no_notification_is_refused(body: bytes) -> None:
+    assert (
+        answer(graph(), (raw([("Authorization", f"Bearer {issuer().token(appid=GRAPH)}")]), body))
+        is Reason.MISSING_SIGNATURE
+    )
+
+
+def test_every_byte_of_a_token_counts() -> None:
+    token = issuer().token(appid=GRAPH)
+    for at in range(0, len(token), 5):
+        changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
+        # The last sign of base64 holds bits that say nothing.
+        assert isinstance(answer(graph(), notified(changed)), Reason) or at == len(token) - 1

@@ -12,7 +12,7 @@ from tests.support.command_line import forebay
 
 FOLDER = Path(kept.__file__).parent / "providers"
 # Their keys are published: tests/verifying/test_published_keys.py. None lets everybody in.
-NOT_MADE_UP = {"SNS", "PayPal", "JWT", "GooglePubSub", "EventGridEntra", "None"}
+NOT_MADE_UP = {"SNS", "PayPal", "JWT", "GooglePubSub", "EventGridEntra", "MicrosoftGraphTokens", "None"}
 GOOD = """
 name = "Acme"
 sources = ["https://acme.example"]

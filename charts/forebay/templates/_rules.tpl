@@ -49,7 +49,7 @@ reference`); tests/reconciling/test_rights.py runs the operator under exactly th
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
-# Brokers' addresses are read, each source's own logins written. A change of a signing secret makes new pods, so all are watched, by their metadata.
+# Brokers' addresses are read; each source's own logins are written, and the secret that a provider sends, where it is to be captured. A change of a signing secret makes new pods, so all are watched, by their metadata.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]

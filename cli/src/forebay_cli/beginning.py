@@ -45,6 +45,8 @@ def _proof(known: Preset, name: str) -> Iterator[str]:
     elif known.scheme.algorithm is not Algorithm.NONE:
         yield "      secretRefs:"
         yield f"        - {{name: {name}-webhook, key: secret}}"
+    if any(item.sends for item in known.handshakes):
+        yield "      capture: true   # the provider sends it, so the Secret need not exist"
     if known.name == "HMAC":
         yield "      hmac:"
         yield "        header: X-Signature   # and how the rest is done: forebay init generic"

@@ -21,6 +21,7 @@ from forebay.source import WebhookSource
 from forebay_cli.private import write_private
 from forebay_cli.sampling import USUAL_EVENT, Sampler
 from forebay_cli.state import Home, Notes
+from forebay_operator.desired.exposure import with_token
 from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.settings import ingest_settings
 
@@ -72,10 +73,22 @@ def signing_keys(source: WebhookSource) -> list[Key]:
     return [(ref.name, ref.key) for ref in source.spec.ingest.verification.secret_refs]
 
 
+def url_keys(source: WebhookSource) -> list[Key]:
+    """The Secrets any of which its URL has to hold."""
+    tokens = source.spec.ingest.url_token
+    return [(ref.name, ref.key) for ref in tokens.secret_refs] if tokens else []
+
+
+def url_token(source: WebhookSource, found: Mapping[str, Mapping[str, bytes]]) -> str | None:
+    """A token for its URL: the first that was found."""
+    values = (found.get(name, {}).get(key) for name, key in url_keys(source))
+    return next((value.decode("ascii", "replace") for value in values if value), None)
+
+
 def _own_keys(source: WebhookSource) -> list[Key]:
-    """The Secrets that are between the source and its provider: signing secrets, and the verify token of handshakes."""
+    """The Secrets that are between the source and its provider: signing secrets, tokens of handshakes and of the URL."""
     token = source.spec.ingest.handshake.verify_token_secret_ref
-    return [*signing_keys(source), *([(token.name, token.key)] if token else [])]
+    return [*signing_keys(source), *([(token.name, token.key)] if token else []), *url_keys(source)]
 
 
 def find(given: Given, notes: Notes, keys: Iterable[Key]) -> Secrets:
@@ -92,8 +105,9 @@ def find(given: Given, notes: Notes, keys: Iterable[Key]) -> Secrets:
 def generate(given: Given, notes: Notes, found: Secrets) -> list[Path]:
     """Make up the secrets between source and provider that were not found; the files they are kept in. Adds them to `found`."""
     made = []
+    awaited = signing_keys(given.source) if given.source.spec.ingest.verification.capture else []
     for name, key in _own_keys(given.source):
-        if key in found.get(name, {}):
+        if key in found.get(name, {}) or (name, key) in awaited:
             continue
         value = _random_secret(given.source, name, key)
         write_private(notes.secret_file(name, key), value)
@@ -106,7 +120,8 @@ def keep(given: Given, notes: Notes, found: Secrets) -> None:
     """Note down the source and its secrets, so that `forebay send` needs no manifest."""
     notes.save_source(given.source.model_dump(by_alias=True, exclude_unset=True, mode="json"))
     for name, key in _own_keys(given.source):
-        write_private(notes.secret_file(name, key), found[name][key])
+        if key in found.get(name, {}):
+            write_private(notes.secret_file(name, key), found[name][key])
 
 
 def sampler_of(
@@ -116,8 +131,9 @@ def sampler_of(
     event: str | None = None,
     data: bytes | None = None,
     headers: tuple[tuple[str, str], ...] = (),
+    token: str | None = None,
 ) -> Sampler:
-    """What makes samples of the source's webhooks, signed with this secret."""
+    """What makes samples of the source's webhooks, signed with this secret; `token` is the one in their URL."""
     provider = source.spec.ingest.verification.provider
     return Sampler(
         provider=provider,
@@ -126,7 +142,7 @@ def sampler_of(
         event=event or USUAL_EVENT.get(provider, "example"),
         data=data,
         headers=headers,
-        url=source.spec.ingest.public_url or "",
+        url=with_token(source, source.spec.ingest.public_url or "", token or ""),
     )
 
 

@@ -4,6 +4,7 @@ Protocol: https://www.rabbitmq.com/docs/http-api-reference. Works on RabbitMQ 3.
 """
 
 import asyncio
+import base64
 import contextlib
 import json
 import re
@@ -93,6 +94,16 @@ class Management:
         """Delete the object. That it is not there is success."""
         with contextlib.suppress(Missing):
             await self._call("DELETE", path, about=path)
+
+    async def first(self, vhost: str, queue: str, *, take: bool = False) -> tuple[Mapping[str, Any], bytes] | None:
+        """Headers and body of a queue's oldest message, which stays where it is unless it is to be taken; None: it is empty."""
+        ackmode = "ack_requeue_false" if take else "ack_requeue_true"
+        wish: dict[str, object] = {"count": 1, "ackmode": ackmode, "encoding": "base64"}
+        found = await self.post(f"queues/{quote(vhost, safe='')}/{quote(queue, safe='')}/get", wish)
+        if not found:
+            return None
+        properties = found[0]["properties"] or {}  # of a message without any it is an empty list
+        return properties.get("headers") or {}, base64.b64decode(found[0]["payload"])
 
     async def version(self) -> str:
         """The broker's version, as in "4.0.5"."""

@@ -98,7 +98,8 @@ class Handshake:
 
     answered: bool = True
     token_file: str | None = None  # relative to FOREBAY_ROOT
-    delivers_secret: bool = False  # in which the provider sends the secret it will sign with
+    delivers_secret: bool = False  # in which the provider sends the secret it will sign with …
+    captures_secret: bool = False  # … and whether that is handed over for a secret file that is not there yet
     confirms: bool = False  # subscriptions, by a visit to the URL that the provider sends
 
 
@@ -202,6 +203,9 @@ class IngestSettings:
     guarding: Guarding | None = None  # None: nobody is told apart
     rate_limit: RateLimit | None = None  # of webhooks that verify, in one process
     deduplication: Deduplication | None = None  # None: all are delivered
+    url_token_files: tuple[
+        str, ...
+    ] = ()  # secret parts of the path, any of which has to be there; none: the path is all
     public_url: str | None = None  # what the provider knows as the URL of `path`; for schemes that sign it
     broker_url_file: str = "secrets/broker/uri"
     answer: Answer = field(default_factory=Answer)
@@ -353,6 +357,10 @@ class Runtime:
     ready_file: Path | None = None  # FOREBAY_READY_FILE; the bound addresses are written here as JSON
     # FOREBAY_REPLICA; of an endpoint. No other that lives has it, and one that is started again has the same.
     replica: str = field(default_factory=lambda: os.uname().nodename)
+
+    def find_secret(self, file: str) -> bytes | None:
+        """The same of a file that need not be there, or may hold nothing yet: then None."""
+        return self.read_secret(file) or None if (self.root / file).exists() else None
 
     def read_secret(self, file: str) -> bytes:
         """The bytes of a Secret's file, without the newline an editor leaves at the end. Raises SpecError."""

@@ -7,6 +7,7 @@ twice changes nothing. Mutable settings are policies, everything that must hold 
                              ├─("QUEUE NAME:LANE")──────────> forebay.NS.NAME.QUEUE:LANE ──> the same worker
                              └──────────────────────────────> forebay.NS.NAME.dead          (dead letters)
                              └──────────────────────────────> forebay.NS.NAME.stream.seen   (where duplicates are dropped)
+                             └──────────────────────────────> forebay.NS.NAME.handshake.secret  (while one is awaited)
     exchange forebay.delay ──("30.QUEUE NAME")──> forebay.delay.30 ──(expired)──> exchange forebay.return ──> the queue
                                                                      nobody bound ──> forebay.orphans
 
@@ -58,6 +59,9 @@ LANE_DELIVERY_LIMIT = 1000
 # Milliseconds for which a consumer may keep a message of an ordered lane unacknowledged, while it is tried again in place:
 # longer than anything is tried. RabbitMQ knows the argument from 3.12 on; before, it closes the channel after half an hour.
 LANE_CONSUMER_TIMEOUT_MS = 31 * 86_400_000
+
+# A captured secret waits so long for an operator that is starting again: the provider sends it once.
+_CAPTURED_TTL_MS = 3_600_000
 
 # Notes of workers that are short of permits, while nobody reads them: who still is writes another one.
 _NOTES, _NOTE_TTL_MS = 100, 10_000
@@ -124,6 +128,11 @@ class Names:
     def seen(self) -> str:
         """The stream of what was taken in. Its name has a dot more than a queue's, so nobody takes it for one."""
         return f"{self.exchange}.stream.seen"
+
+    @property
+    def captured(self) -> str:
+        """The queue of the secret that a provider sends in its handshake; only the operator's login can read it."""
+        return f"{self.exchange}.handshake.secret"
 
     def queue(self, queue: str = DEFAULT_QUEUE) -> str:
         """The queue's name; it is its routing key too, on the source's exchange."""
@@ -312,6 +321,21 @@ def slots_objects(vhost: str, source: SourceTopology) -> list[SlotsObjects]:
             _queue(vhost, name, {"x-queue-type": "classic"}), _binding(vhost, names.exchange, name, name), count
         )
         for name, count in counts.items()
+    ]
+
+
+def capture_objects(vhost: str, names: Names) -> list[BrokerObject]:
+    """The way of a secret that a provider sends in its handshake: there while one is awaited, and at no other time.
+
+    It holds one. A classic queue, because it is looked into without taking anything out, which a quorum queue would count as
+    failed deliveries.
+    """
+    arguments = {
+        "x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish", "x-message-ttl": _CAPTURED_TTL_MS,
+    }  # fmt: skip
+    return [
+        _queue(vhost, names.captured, arguments),
+        _binding(vhost, names.exchange, names.captured, names.captured),
     ]
 
 

@@ -39,6 +39,7 @@ RATE_LIMITED = Refusal("rate-limited", 429, "This is faster than this source tak
 SIGNATURE = Refusal("signature", 401, "The signature does not verify.")
 VERIFY_TOKEN = Refusal("verify-token", 403, "The verify token is not the one of this source.")
 CHALLENGE = Refusal("challenge", 400, "The challenge is not a short text of letters, digits and a few signs.")
+CAPTURE = Refusal("capture", 409, "No secret is awaited at this moment, or one has just come.")
 
 # Ours to mend, so every one of them tells the provider to come back.
 SUSPENDED = Refusal("suspended", 503, "This source is suspended.", retry=True)
@@ -59,7 +60,7 @@ BROKER_REFUSALS = {
 # Every refusal there is: each is counted from 0 on, so that the first of its kind is an increase.
 REFUSALS = (
     NOT_FOUND, METHOD, CONTENT_TYPE, TOO_LARGE, HEADERS_TOO_LARGE, BAD_REQUEST, SLOW, SIGNATURE,
-    VERIFY_TOKEN, CHALLENGE, CLIENT, RATE_LIMITED,
+    VERIFY_TOKEN, CHALLENGE, CAPTURE, CLIENT, RATE_LIMITED,
     SUSPENDED, OVERLOADED, CONNECTIONS, KEYS, CONFIRMATION, UNHANDLED, STORAGE, BUFFER_FULL,
     *BROKER_REFUSALS.values(),
 )  # fmt: skip

@@ -25,18 +25,20 @@ from forebay.storage import Storage
 from forebay.telemetry import Log
 from forebay.tracing import from_environment
 from forebay_ingest.answers import Answers
+from forebay_ingest.capture import Capture
 from forebay_ingest.claim_measures import ClaimMeasures
 from forebay_ingest.claims import Claims
 from forebay_ingest.connection import Connection
 from forebay_ingest.fetching import Fetcher
 from forebay_ingest.guard import Guard
-from forebay_ingest.handshakes import Door
+from forebay_ingest.handshakes import Door, Keep
 from forebay_ingest.measures import Measures
 from forebay_ingest.receive import Receiver
 from forebay_ingest.remembering import remembering
 from forebay_ingest.shelter import shelter
 from forebay_ingest.spool import Spool
 from forebay_ingest.strangers import Strangers
+from forebay_ingest.url_token import UrlTokens
 from forebay_ingest.waiting import WaitingRoom
 
 SETTINGS_FILE = "config/ingest.json"
@@ -56,6 +58,8 @@ _GRACE_S = 0.5  # after SIGTERM new connections are still served for so long: a 
 class _Secrets(NamedTuple):
     signing: tuple[bytes, ...]
     token: bytes | None  # the verify token that the provider's handshake shows
+    url: tuple[bytes, ...]  # tokens that the path has to hold
+    awaited: bool = False  # whether there is a file for a signing secret that the provider has not sent yet
 
 
 class Ingest:
@@ -86,6 +90,7 @@ class Ingest:
         )
         self._measures = _measures(self, self._publisher)
         self._secrets = self._read_secrets()
+        self.url_tokens = self._tokens(self._secrets)
         self._ring = KeyRing()
         verifier = self._verifier(self._secrets)
         self._remembering = remembering(self.settings, broker_url, self._measures, log)
@@ -216,14 +221,22 @@ class Ingest:
             self._log.info("secrets.reloaded", secrets=len(secrets.signing))
 
     def _take_up(self, secrets: _Secrets) -> None:
-        self.receiver.verifier = self._verifier(secrets)
+        tokens, verifier = self._tokens(secrets), self._verifier(secrets)
+        self.url_tokens, self.receiver.verifier = tokens, verifier
         if self._door:
             self._door.replies = self._replies(secrets)
 
     def _read_secrets(self) -> _Secrets:
-        read, token = self._runtime.read_secret, self.settings.handshake.token_file
-        signing = tuple(read(file) for file in self.settings.verification.secret_files)
-        return _Secrets(signing, read(token) if token else None)
+        read, handshake = self._runtime.read_secret, self.settings.handshake
+        files = self.settings.verification.secret_files
+        find = self._runtime.find_secret if handshake.captures_secret else read
+        signing = tuple(secret for file in files if (secret := find(file)) is not None)
+        token = read(handshake.token_file) if handshake.token_file else None
+        url = tuple(map(read, self.settings.url_token_files))
+        return _Secrets(signing, token, url, awaited=len(signing) < len(files))
+
+    def _tokens(self, secrets: _Secrets) -> UrlTokens | None:
+        return UrlTokens(self.settings.path, secrets.url) if self.settings.url_token_files else None
 
     def _verifier(self, secrets: _Secrets) -> Verifier | Fetching:
         return verifier_of(self.settings.verification, secrets.signing, self._ring)
@@ -239,11 +252,17 @@ class Ingest:
 
     def _open_door(self, receiver: Receiver, log: Log) -> Door:
         visits = self._fetcher("confirmation", lambda *_: None, log) if self.settings.handshake.confirms else None
-        unsigned = None
-        if any(item.delivers for item in self._handshakes):
-            everybody = Verifier(preset("None").scheme, ())
-            unsigned = Receiver(self.settings, everybody, self._publisher, self._measures, log, shelter=self._shelter)
-        return Door(receiver, self._replies(self._secrets), self._measures, log, visits=visits, unsigned=unsigned)
+        return Door(receiver, self._replies(self._secrets), self._measures, log, visits=visits, keep=self._keep(log))
+
+    def _keep(self, log: Log) -> Keep | None:
+        """What becomes of a secret that the provider sends in its handshake."""
+        if self.settings.handshake.captures_secret:
+            return Capture(self.settings.source, self._publisher, log).keep
+        if not any(item.sends for item in self._handshakes):
+            return None
+        everybody = Verifier(preset("None").scheme, ())
+        unsigned = Receiver(self.settings, everybody, self._publisher, self._measures, log, shelter=self._shelter)
+        return lambda sent, respond: unsigned.receive(sent.head, sent.body, sent.block, sent.client, respond)
 
     def _claims(self, receiver: Receiver) -> Claims | None:
         given, runtime = self.settings.storage, self._runtime
@@ -256,7 +275,10 @@ class Ingest:
 
     def _replies(self, secrets: _Secrets) -> Replies:
         scheme = scheme_of(self.settings.verification)
-        return Replies(self._handshakes, scheme, secrets.signing, secrets.token)
+        # Once each has its value nobody can send another one: what nobody awaits is a webhook without a signature.
+        awaited = secrets.awaited or not self.settings.handshake.captures_secret
+        handshakes = [item for item in self._handshakes if awaited or not item.sends]
+        return Replies(handshakes, scheme, secrets.signing, secrets.token)
 
 
 def _allow_files(wanted: int, log: Log) -> None:

@@ -24,6 +24,7 @@ from forebay_ingest.handshakes import Door
 from forebay_ingest.head import refusal_of, size_of
 from forebay_ingest.receive import Receiver, Verdict
 from forebay_ingest.strangers import Strangers
+from forebay_ingest.url_token import UrlTokens
 from forebay_ingest.waiting import WaitingRoom
 
 
@@ -33,6 +34,7 @@ class Listener(Protocol):
     limits: IngestLimits
     answers: Answers
     guard: Guard | None  # None: nobody is told apart
+    url_tokens: UrlTokens | None  # None: the path is no secret
     receiver: Receiver | Door | WaitingRoom
     claims: Claims | None  # takes larger bodies than these, if there is a storage:
     inline_bytes: int
@@ -244,7 +246,8 @@ class Connection(asyncio.Protocol):
                 self._shed()
 
     def _begin(self, head: Any, body: Any, *, size: int, upgraded: bool) -> None:
-        self._head, self._body = head, body
+        opened: Any = head if (tokens := self._listener.url_tokens) is None else tokens.opened(head)
+        self._head, self._body = opened or head, body
         # An offer to speak another protocol is passed over (RFC 9110 §7.8), but the parser stops at it.
         self._keep_alive = self._keep_alive and not (head.should_close or head.upgrade or upgraded)
         length = head.headers.get(hdrs.CONTENT_LENGTH)
@@ -254,8 +257,10 @@ class Connection(asyncio.Protocol):
             refusal: Refusal | None = answers.BAD_REQUEST  # the parser takes HTTP/0.9 and 2.0 for requests too
         elif self._held + (size or _SLICE) > limits.header_bytes and size_of(head) > limits.header_bytes:
             refusal = answers.HEADERS_TOO_LARGE
+        elif opened is None:
+            refusal = answers.NOT_FOUND
         else:
-            refusal = self._listener.receiver.check(head, self._length)
+            refusal = self._listener.receiver.check(opened, self._length)
         if (guard := self._listener.guard) is not None:
             self._client = guard.client_of(head, self._peer)
             refusal = guard.check(self._client) or refusal

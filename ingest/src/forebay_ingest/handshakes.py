@@ -5,7 +5,8 @@ No broker is asked, so the answer is there within the provider's clock. What is 
 
 import functools
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from forebay.signatures.replies import MAX_BODY, Denied, Question, Replies, Reply
 from forebay.signatures.verify import Refused, Verified, Verifies
@@ -20,6 +21,20 @@ from forebay_ingest.receive import Receiver, Respond
 _DENIED = {Denied.TOKEN: answers.VERIFY_TOKEN, Denied.TEXT: answers.CHALLENGE}
 
 
+class Sent(NamedTuple):
+    """The request in which a provider sends the secret that it will sign with."""
+
+    head: Any
+    body: bytes
+    block: bytes
+    client: bytes
+    secret: str
+
+
+# Has it safe; then, and only then, it responds by an id.
+Keep = Callable[[Sent, Respond], None]
+
+
 class Door:
     """Answers handshakes, and gives everything else to the receiver. `replies` may be exchanged while it works."""
 
@@ -31,7 +46,7 @@ class Door:
         log: Log,
         *,
         visits: Fetcher | None = None,
-        unsigned: Receiver | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self.replies = replies
         self.refused = receiver.refused
@@ -39,7 +54,7 @@ class Door:
         self.line_of = receiver.line_of
         self._receiver = receiver
         self._visits = visits
-        self._unsigned = unsigned  # queues the request in which the provider sends its secret
+        self._keep = keep
         self._measures = measures
         self._log = log
         self._throttle = Throttle()
@@ -65,11 +80,12 @@ class Door:
     def receive(self, head: Any, body: bytes, block: bytes, client: bytes, respond: Respond) -> None:
         """Answer a handshake at once; of a webhook the receiver decides."""
         reply = self.replies.reply(_question(head, body), lambda question: self._verify(head, question))
-        if isinstance(reply, Reply) and reply.deliver and self._unsigned:
+        if isinstance(reply, Reply) and reply.secret is not None and self._keep is not None:
             # The answer tells the provider that its secret is known: so it has to be safe before.
             answer = functools.partial(self._answer, reply, head.method, respond)
-            self._unsigned.receive(
-                head, body, block, client, lambda said: answer() if isinstance(said, bytes) else respond(said)
+            self._keep(
+                Sent(head, body, block, client, reply.secret),
+                lambda said: answer() if isinstance(said, bytes) else respond(said),
             )
         elif isinstance(reply, Reply):
             self._answer(reply, head.method, respond)

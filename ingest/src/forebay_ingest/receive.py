@@ -219,7 +219,8 @@ class Receiver:
 
     def line_of(self, head: Any) -> Line:
         """The request's line with the URL as the provider knows it: what follows our own path follows the public URL."""
-        return Line(head.method, (self.settings.public_url or "") + target_of(head)[len(self._path) :])
+        below = head.below if self.settings.url_token_files else target_of(head)[len(self._path) :]
+        return Line(head.method, (self.settings.public_url or "") + below)
 
     def refused(self, refusal: Refusal, client: bytes) -> None:
         """Count and tell a refusal; every answer but 2xx passes here once."""

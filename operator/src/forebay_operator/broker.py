@@ -286,6 +286,10 @@ class Broker:
         self.writes += count
         await fill(self._management, self.vhost, queue, count)
 
+    async def first(self, queue: str, *, take: bool = False) -> tuple[Mapping[str, Any], bytes] | None:
+        """Headers and body of a queue's oldest message, which stays there unless it is to be taken; None: it is empty."""
+        return await self._management.first(self.vhost, queue, take=take)
+
     async def get(self, path: str) -> Any:
         """What is at this path of the management API now."""
         return await self._management.get(path)

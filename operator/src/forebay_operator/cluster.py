@@ -137,6 +137,12 @@ class Cluster:
         path = self._path(Kind(item["apiVersion"], item["kind"]), metadata["namespace"])
         return await self._call("POST", path, {"fieldManager": FIELD_MANAGER}, body=item)
 
+    async def merge(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        """Change these fields alone (RFC 7396). With a resourceVersion among them: raises Conflict if it is another one by now."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        path = self._path(kind, namespace, name)
+        return await self._call("PATCH", path, {"fieldManager": FIELD_MANAGER}, body=patch, headers=headers)
+
     async def replace(self, item: Object) -> Object:
         """Put the object in the place of the one with the same resourceVersion. Raises Conflict if it has changed."""
         return await self._call("PUT", self._path_of(item), {"fieldManager": FIELD_MANAGER}, body=item)

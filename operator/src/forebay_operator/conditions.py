@@ -30,12 +30,23 @@ class Trouble(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """How far the secrets have come that a provider sends in its handshake."""
+
+    empty: tuple[str, ...]  # places that wait for one: NAME/KEY of Secrets
+    filled: int
+    last: str = ""  # when the last one came, and from whom
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """All that conditions depend on besides the source itself."""
 
     unaccepted: Trouble | None = None  # what a person has to change before anything goes on
     topology: Trouble | None = None  # what the broker does not hold yet
     outdated_broker: str | None = None  # its version, if it has known faults
+    capture: Capture | None = None  # None: the source captures no secret
     children: Trouble | None = None  # a child that the API server does not take
     ingest: Progress | None = None  # None: there is no such Deployment yet
     workers: Mapping[str, Progress] = field(default_factory=dict)  # by queue
@@ -198,12 +209,31 @@ def _reachable(source: WebhookSource, observed: Observed) -> Verdict | None:
     return Verdict("True", "BreakersClosed", "No worker holds back because most of its attempts fail.")
 
 
+def _captured(source: WebhookSource, observed: Observed) -> Verdict | None:
+    """Nothing where the provider sends no secret."""
+    capture = observed.capture
+    if capture is None:
+        return None
+    provider, last = source.spec.ingest.verification.provider, capture.last and f" The last one came {capture.last}."
+    if capture.trouble:
+        return Verdict("False", *capture.trouble)
+    if not capture.empty:
+        return Verdict("True", "Captured", f"What {provider} signs with is in its Secret.{last}")
+    where = f"Make the webhook at {provider}: the secret that it sends goes into Secret {capture.empty[0]}."
+    if not capture.filled:
+        return Verdict("False", "WaitingForHandshake", f"Waits for the provider's handshake. {where}")
+    return Verdict(
+        "True", "WaitingForAnother", f"Waits for another handshake, until then for strangers' too. {where}{last}"
+    )
+
+
 _CHECKS: dict[str, Callable[[WebhookSource, Observed], Verdict | None]] = {
     "Accepted": _accepted,
     "TopologyReady": _topology,
     "IngestAvailable": _ingest,
     "RouteReady": _route,
     "WorkersAvailable": _workers,
+    "SecretCaptured": _captured,
     "DestinationReachable": _reachable,
     "MonitoringReady": _monitoring,
     "DeadLettered": _dead,
@@ -211,20 +241,20 @@ _CHECKS: dict[str, Callable[[WebhookSource, Observed], Verdict | None]] = {
 
 # In the order in which they can be mended. How the destination is doing is not among them: it is not Forebay's to mend, and what
 # is accepted meanwhile is delivered when it is well.
-_NEEDED = ("Accepted", "TopologyReady", "IngestAvailable", "RouteReady", "WorkersAvailable")
+_NEEDED = ("Accepted", "TopologyReady", "IngestAvailable", "RouteReady", "WorkersAvailable", "SecretCaptured")
 
 # What no waiting mends.
 _FOR_A_PERSON = frozenset(
     {
         "InvalidSpec", "SecretMissing", "BrokerMissing", "BrokerSecretMissing", "BrokerSecretInvalid", "BrokerRefused",
-        "NotAllowed", "AddressTaken", "NameTaken", "ChildRefused", "QueueInequivalent", "ApiMissing", "RouteNotAccepted",
+        "NotAllowed", "SecretNotAllowed", "SecretRefused", "AddressTaken", "NameTaken", "ChildRefused", "QueueInequivalent", "ApiMissing", "RouteNotAccepted",
     }
 )  # fmt: skip
 
 
 def _ready(found: Mapping[str, Verdict]) -> Verdict:
     for name in _NEEDED:
-        if found[name].status != "True":
+        if name in found and found[name].status != "True":
             return Verdict("False", found[name].reason, found[name].message)
     return Verdict("True", "Ready", "A webhook sent now is accepted, queued and delivered.")
 

@@ -20,6 +20,15 @@ class KnownBroker(NamedTuple):
     allowed: frozenset[str]  # namespaces whose sources may use it, besides its own
 
 
+class Holding(NamedTuple):
+    """What is known of a Secret that a provider's secret is captured into; none of its values."""
+
+    version: str | None  # None: it is not there
+    filled: frozenset[str]  # keys that hold something
+    allowed: str  # the source that may write into it
+    last: str  # when the last one came, and from whom
+
+
 @dataclass(slots=True, kw_only=True)
 class Context:
     """The operator's eyes and hands."""
@@ -34,6 +43,9 @@ class Context:
     kinds: frozenset[Kind] = frozenset()  # of children, as far as the API server has them
     addresses: dict[SecretId, KnownBroker] = field(default_factory=dict)
     places: dict[Key, Address] = field(default_factory=dict)  # where each source's queues are
+    holdings: dict[Key, dict[str, Holding]] = field(
+        default_factory=dict
+    )  # of sources that capture, by the Secret's name
     reported: dict[Key, float] = field(default_factory=dict)  # when each source's status was written last
     closed: dict[Key, float] = field(default_factory=dict)  # since when nothing is published for a deleted source
 
@@ -41,5 +53,6 @@ class Context:
         """The source is gone."""
         self.world.forget(key)
         self.places.pop(key, None)
+        self.holdings.pop(key, None)
         self.reported.pop(key, None)
         self.closed.pop(key, None)

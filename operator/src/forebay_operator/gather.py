@@ -9,7 +9,7 @@ from forebay_operator.broker import Address, address
 from forebay_operator.cluster import SECRET, Missing
 from forebay_operator.conditions import Trouble
 from forebay_operator.context import Context, KnownBroker
-from forebay_operator.desired import secret_names
+from forebay_operator.desired import awaited_secrets, secret_names
 from forebay_operator.world import Key, SecretId
 
 # On a broker's Secret: namespaces, by commas, whose sources may use it; * for all.
@@ -65,7 +65,8 @@ async def versions_of(context: Context, source: WebhookSource) -> dict[str, str 
 
 
 def missing(versions: dict[str, str | None], source: WebhookSource) -> Trouble | None:
-    absent = sorted(name for name, version in versions.items() if version is None)
+    awaited = {ref.name for ref in awaited_secrets(source)}
+    absent = sorted(name for name, version in versions.items() if version is None and name not in awaited)
     if not absent:
         return None
     return Trouble(

@@ -12,7 +12,7 @@ from forebay.errors import SpecError, Unavailable
 from forebay.manifest import read_source
 from forebay.source import WebhookSource
 from forebay.topology import Names, queue_of
-from forebay_operator import children, gather, retire, topology
+from forebay_operator import capture, children, gather, retire, topology
 from forebay_operator.broker import Broker
 from forebay_operator.cluster import SECRET, Object
 from forebay_operator.conditions import Observed, Trouble, conditions, refused
@@ -105,6 +105,9 @@ class Reconciler:
         taken = self._address_taken(run)
         run.note(unaccepted=gather.missing(versions, run.source) or taken)
         await self._settle_broker(run)
+        captured, again_s = await capture.settle(context, capture.Whose(run.key, run.seen, run.source), run.broker)
+        run.note(capture=captured)
+        run.later(again_s)
         draining = topology.dropped(run.source, run.broker) if run.broker else ()
         logins = self._login_versions(run)
         if len(logins) == len(topology.COMPONENTS):

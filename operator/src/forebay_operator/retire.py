@@ -140,8 +140,8 @@ async def _delete(source: WebhookSource, broker: Broker, names: Names, queues: l
     for name in queues:
         if name not in left:
             await remove(broker, name)
-    if names.seen in broker.holdings.queues:  # no webhook is in there
-        await remove(broker, names.seen)
+    for name in {names.seen, names.captured} & broker.holdings.queues.keys():  # no webhook is in there
+        await remove(broker, name)
     for name in [queue for queue in broker.holdings.queues if queue.startswith(names.permits_prefix)]:
         await remove(broker, name)
     if not left:

@@ -11,7 +11,7 @@ from forebay_cli.cluster import logins
 from forebay_cli.cluster.api import connected
 from forebay_cli.cluster.forward import reachable, service_of
 from forebay_cli.cluster.sources import find
-from forebay_cli.given import Given, Key, flags_of, signing_keys, variable_is_set
+from forebay_cli.given import Given, Key, flags_of, signing_keys, url_keys, variable_is_set
 from forebay_cli.where import Cluster
 from forebay_operator.desired import Platform, url
 
@@ -22,7 +22,7 @@ async def given_on_cluster(cluster: Cluster, name: str, flags: Iterable[str]) ->
     async with connected(cluster) as api:
         found = await find(api, name)
         source = manifest.read_source(found)
-        unknown = [key for key in signing_keys(source) if not _known(said, key)]
+        unknown = [key for key in (*signing_keys(source), *url_keys(source)) if not _known(said, key)]
         secrets = await logins.read_all(api, source.namespace, (secret for secret, _ in unknown))
     given = Given(source=source, manifests=Manifests(sources=(source,), secrets=secrets), flags=said)
     return given, (found.get("status") or {}).get("url") or url(source, Platform())

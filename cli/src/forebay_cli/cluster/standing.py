@@ -16,7 +16,7 @@ from forebay_operator.desired.metadata import QUEUE_LABEL
 # In the order of a webhook's way; what is not among them comes last.
 _ORDER = (
     "Ready", "Accepted", "TopologyReady", "IngestAvailable", "RouteReady", "WorkersAvailable",
-    "DestinationReachable", "MonitoringReady", "DeadLettered", "Reconciling", "Stalled",
+    "SecretCaptured", "DestinationReachable", "MonitoringReady", "DeadLettered", "Reconciling", "Stalled",
 )  # fmt: skip
 # Of these, being false is how it should be.
 _BAD = frozenset({"DeadLettered", "Reconciling", "Stalled"})

@@ -49,6 +49,7 @@ def facts(known: Preset) -> dict[str, str | list[str]]:
         "delivery_id": described.delivery_id(scheme),
         "set_up": known.setup,
         "handshake": [described.handshake(item) for item in known.handshakes],
+        "senders": described.senders(known.senders) if known.senders else "",
         "confidence": known.confidence.value,
         "sources": list(known.sources),
         "checked": known.checked.isoformat(),

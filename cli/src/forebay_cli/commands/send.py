@@ -18,11 +18,12 @@ from rich.table import Table
 
 from forebay.errors import SpecError
 from forebay_cli import options
-from forebay_cli.given import Given, find, given, noted, sampler_of, signing_keys
+from forebay_cli.given import Given, find, given, noted, sampler_of, signing_keys, url_keys, url_token
 from forebay_cli.sampling import Moment, Sample, Sampler, curl, parse_header
 from forebay_cli.sending import Tally, send
 from forebay_cli.state import Home
 from forebay_cli.where import Cluster
+from forebay_operator.desired import TOKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,9 @@ def command(
     """
     wanted = options.one_of(name, source_key)
     about, own_url = _about(home, cluster, files, secrets, wanted)
-    target = _checked(url) if url else own_url or _running_url(home, about)
+    shown = _checked(url) if url else own_url or _running_url(home, about)
     sampler = _sampler(home, about, event, data, headers)
+    target = _with_token(home, about, shown)
     if as_curl:
         click.echo(curl(target, sampler.sample(moment(1))))
         return
@@ -95,7 +97,7 @@ def command(
         tally = asyncio.run(_send_to_cluster(cluster, about.source.namespace, target, sampler, amount))
     else:
         tally = asyncio.run(_send(target, sampler, amount))
-    _print(target, tally, output)
+    _print(shown, tally, output)
     if tally.accepted < tally.sent:
         sys.exit(1)
 
@@ -170,7 +172,22 @@ def _sampler(home: Home, about: Given, event: str | None, data: str | None, head
         event=event,
         data=_body(data),
         headers=tuple(map(parse_header, headers)),
+        token=_token(home, about),
     )
+
+
+def _token(home: Home, about: Given) -> str | None:
+    return url_token(about.source, find(about, home.notes(about.source.key), url_keys(about.source)))
+
+
+def _with_token(home: Home, about: Given, url: str) -> str:
+    """The URL with the token in the place where the status of a source says {token}."""
+    if TOKEN not in url:
+        return url
+    if (token := _token(home, about)) is None:
+        name, key = url_keys(about.source)[0]
+        raise SpecError(f"the token of the URL, {name}/{key}, is not known; give it with --secret {name}/{key}=@FILE")
+    return url.replace(TOKEN, token)
 
 
 def _body(data: str | None) -> bytes | None:

@@ -19,6 +19,7 @@ from forebay.source.references import RESERVED_SECRET
 from forebay.suspend import Suspend
 from forebay_cli.given import Given, Secrets, find, generate, keep, with_destination
 from forebay_cli.local.broker import RunBroker, run_broker
+from forebay_cli.local.capture import Capture
 from forebay_cli.local.display import Display
 from forebay_cli.local.pod import pods
 from forebay_cli.local.run import PLATFORM, LocalRun, checked_port
@@ -76,8 +77,11 @@ async def _run(given: Given, notes: Notes, wanted: Wanted, display: Display) -> 
         run = _local_run(given, notes, wanted, secrets, there)
         try:
             await run.start()
+            capture = Capture(run, notes, secrets)
+            await capture.begin()
             display.started(run, there, made, secrets)
-            await _watch(run, notes, there, display)
+            display.awaits(capture.awaits)
+            await _watch(run, notes, there, display, capture)
         finally:
             await _end(run, display, lost=there.private and wanted.data is None)
 
@@ -134,7 +138,7 @@ def _port(wanted: int | None) -> int:
         return 0
 
 
-async def _watch(run: LocalRun, notes: Notes, there: RunBroker, display: Display) -> None:
+async def _watch(run: LocalRun, notes: Notes, there: RunBroker, display: Display, capture: Capture) -> None:
     """Look again and again, until cancelled."""
     saved: Running | None = None
     depths: Mapping[str, int] | None = None
@@ -142,6 +146,7 @@ async def _watch(run: LocalRun, notes: Notes, there: RunBroker, display: Display
     while True:
         if time.monotonic() - asked >= DEPTHS_S:
             asked, depths = time.monotonic(), await _depths(run)
+            await _look(capture, display)
         if (wished := notes.wished()) not in (None, run.source.spec.suspend):
             await run.suspend(cast("Suspend", wished))
         display.show(await _flow(run, depths), run.replicas)
@@ -163,11 +168,17 @@ async def _depths(run: LocalRun) -> Mapping[str, int] | None:
         return None
 
 
+async def _look(capture: Capture, display: Display) -> None:
+    with contextlib.suppress(ForebayError):  # the broker is away, and said to be
+        if kept := await capture.look():
+            display.captured(kept)
+
+
 def _running(run: LocalRun, there: RunBroker) -> Running:
     return Running(
         source=run.source.key,
         pid=os.getpid(),
-        urls=tuple(run.urls),
+        urls=tuple(run.shown_urls),
         broker=there.broker.uri(vhost=there.vhost),
         management=there.management_url,
         private=there.private,

@@ -11,8 +11,10 @@ from rich.markup import escape
 from rich.text import Text
 
 from forebay.source import WebhookSource
-from forebay_cli.given import Secrets, sampler_of, signing_keys
+from forebay.source.references import SecretKeyRef
+from forebay_cli.given import Secrets, sampler_of, signing_keys, url_token
 from forebay_cli.local.broker import RunBroker
+from forebay_cli.local.capture import Kept
 from forebay_cli.local.replica import Replica
 from forebay_cli.local.run import LocalRun
 from forebay_cli.local.watch import Flow, line
@@ -76,6 +78,18 @@ class Display:
             self._console.print(Text(_indented(f"# or\n{command}")), soft_wrap=True)
         self._say("")
 
+    def awaits(self, ref: SecretKeyRef | None) -> None:
+        """What is for the provider to do first."""
+        if ref is not None:
+            self._say(
+                f"[yellow]note[/]: {escape(f'{ref.name}/{ref.key}')} waits for the provider's handshake: make the webhook there,"
+                " with the public URL that leads here"
+            )
+
+    def captured(self, kept: Kept) -> None:
+        """The provider has sent its secret."""
+        self._say(f"the provider's secret came {escape(kept.shown)}; it is in {escape(str(kept.file))}")
+
     def show(self, now: Flow, replicas: Iterable[Replica]) -> None:
         """The present flow, and what else there is to say."""
         for replica in replicas:
@@ -125,8 +139,10 @@ class Display:
 
     def _curl(self, run: LocalRun, secrets: Secrets) -> str | None:
         keys = signing_keys(run.source)
-        secret = secrets[keys[0][0]][keys[0][1]] if keys else b""
-        sampler = sampler_of(run.source, secret, event="ping")
+        secret = secrets.get(keys[0][0], {}).get(keys[0][1]) if keys else b""
+        if secret is None:
+            return None
+        sampler = sampler_of(run.source, secret, event="ping", token=url_token(run.source, secrets))
         return curl(run.url, sampler.sample(self._moment)) if sampler.scheme.can_be_signed else None
 
     def _say(self, markup: str) -> None:

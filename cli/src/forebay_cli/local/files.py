@@ -27,8 +27,8 @@ def contents(objects: Iterable[Object], secrets: Secrets) -> dict[tuple[str, str
 
 
 def missing(files: Iterable[MountedFile], held: Contents) -> list[MountedFile]:
-    """The files whose content nobody gave, each once."""
-    wanted = {(file.kind, file.name, file.key): file for file in files}
+    """The files that have to be there and whose content nobody gave, each once."""
+    wanted = {(file.kind, file.name, file.key): file for file in files if not file.optional}
     return [file for place, file in wanted.items() if place not in held]
 
 
@@ -47,13 +47,13 @@ def mount(root: Path, files: Iterable[MountedFile], held: Contents) -> None:
     for folder in ("config", "secrets"):
         shutil.rmtree(root / folder, ignore_errors=True)
     for file in files:
-        write_private(root / file.path, held[file.kind, file.name, file.key])
+        if not file.optional or (file.kind, file.name, file.key) in held:
+            write_private(root / file.path, held[file.kind, file.name, file.key])
 
 
 def update(root: Path, files: Iterable[MountedFile], held: Contents) -> None:
-    """Write a running process's ConfigMaps anew, each file at once: it may read it at any moment."""
+    """Write some of a running process's files anew, each at once: it may read it at any moment."""
     for file in files:
-        if file.kind == "ConfigMap":
-            partial = (root / file.path).with_suffix(".partial")
-            write_private(partial, held[file.kind, file.name, file.key])
-            partial.replace(root / file.path)
+        partial = (root / file.path).with_suffix(".partial")
+        write_private(partial, held[file.kind, file.name, file.key])
+        partial.replace(root / file.path)

@@ -23,6 +23,7 @@ class MountedFile:
     kind: Literal["ConfigMap", "Secret"]
     name: str
     key: str
+    optional: bool = False  # it is not there before its object is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +74,10 @@ def _files(mount: dict[str, Any], volume: dict[str, Any]) -> Iterator[MountedFil
         return  # the process makes its folder itself
     kind, name, items = _content(volume)
     folder = PurePosixPath(mount["mountPath"]).relative_to(DEFAULT_ROOT)
+    optional = volume.get("secret", {}).get("optional", False)
     for item in items:
-        yield MountedFile(path=str(folder / item["path"]), kind=kind, name=name, key=item["key"])
+        path = str(folder / item["path"])
+        yield MountedFile(path=path, kind=kind, name=name, key=item["key"], optional=optional)
 
 
 def _content(volume: dict[str, Any]) -> tuple[Literal["ConfigMap", "Secret"], str, list[dict[str, str]]]:

@@ -20,13 +20,14 @@ from forebay.errors import ForebayError, SpecError
 from forebay.source import WebhookSource
 from forebay.suspend import Suspend
 from forebay.topology import Names
+from forebay_cli.given import url_token
 from forebay_cli.local import admin, files, topology
 from forebay_cli.local.command import launch
 from forebay_cli.local.pod import Pod, pods
 from forebay_cli.local.replica import Replica
 from forebay_cli.local.topology import Broker, Place
 from forebay_cli.private import make_private_folder
-from forebay_operator.desired import Platform, broker_secret, desired
+from forebay_operator.desired import TOKEN, Platform, broker_secret, desired, with_token
 from forebay_operator.desired.lanes import with_leaving
 
 Component = Literal["ingest", "worker"]
@@ -104,8 +105,13 @@ class LocalRun:
 
     @property
     def urls(self) -> list[str]:
-        """The URLs of all endpoints."""
-        return [f"http://{replica.launch.env['FOREBAY_LISTEN']}{self.source.path}" for replica in self.ingests]
+        """The URLs of all endpoints, with a token if the source asks for one."""
+        return self._urls(url_token(self.source, self._secrets) or TOKEN)
+
+    @property
+    def shown_urls(self) -> list[str]:
+        """The same, with {token} in the token's place."""
+        return self._urls(TOKEN)
 
     async def metrics(self) -> admin.Metrics:
         """What the processes have counted, each since its last start."""
@@ -155,9 +161,20 @@ class LocalRun:
         self._contents = {**self._contents, **files.contents(self._objects, {})}
         for old, new in zip(before, self._pods, strict=True):
             for replica in self._replicas_of(new):
-                files.update(replica.launch.root, new.files, self._contents)
+                files.update(
+                    replica.launch.root, [file for file in new.files if file.kind == "ConfigMap"], self._contents
+                )
                 if old != new:
                     await replica.restart(self._ready_s)
+
+    def learn(self, name: str, key: str, value: bytes) -> None:
+        """Give the processes the value of a Secret's key, as a kubelet brings it to running pods."""
+        place = ("Secret", name, key)
+        self._contents = {**self._contents, place: value}
+        for pod in self._pods:
+            changed = [file for file in pod.files if (file.kind, file.name, file.key) == place]
+            for replica in self._replicas_of(pod):
+                files.update(replica.launch.root, changed, self._contents)
 
     async def stop(self) -> list[Replica]:
         """Drain and end everything; returns the processes as they ended."""
@@ -178,6 +195,10 @@ class LocalRun:
             shutil.rmtree(replica.launch.root, ignore_errors=True)
 
     # ------------------------------------------------------------------------------------------- inside
+
+    def _urls(self, token: str) -> list[str]:
+        path = with_token(self.source, self.source.path, token)
+        return [f"http://{replica.launch.env['FOREBAY_LISTEN']}{path}" for replica in self.ingests]
 
     def _of(self, component: str) -> list[Replica]:
         deployments = [pod.deployment for pod in self._pods if pod.component == component]

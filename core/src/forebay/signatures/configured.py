@@ -42,7 +42,8 @@ def verifier_of(verification: Verification, secrets: Sequence[bytes], ring: KeyR
         return Certified(scheme, secrets, ring, verification.tolerance_s)
     if scheme.algorithm is Algorithm.JWT:
         assert scheme.published is not None, "the scheme sees to it"
-        return WebTokens(_expected(verification, scheme.published), ring, verification.tolerance_s)
+        expected = _expected(verification, scheme.published)
+        return WebTokens(expected, ring, verification.tolerance_s, scheme.signature_headers[0])
     return Verifier(scheme, secrets, verification.tolerance_s)
 
 
@@ -54,13 +55,15 @@ def _expected(verification: Verification, published: Published) -> Expected:
     lacking = set(published.claims) - {name for name, _ in jwt.claims}
     if lacking:
         raise SpecError(f"provider {verification.provider} needs claims to compare: {', '.join(sorted(lacking))}")
-    return Expected(keys_url=url, issuers=tuple(issuers), audience=jwt.audience, claims=jwt.claims)
+    fixed = tuple((tuple(names.split("|")), text) for names, _, text in (one.partition("=") for one in published.fixed))
+    return Expected(keys_url=url, issuers=tuple(issuers), audience=jwt.audience, claims=jwt.claims, fixed=fixed)
 
 
 def handshakes_of(settings: IngestSettings) -> tuple[Handshake, ...]:
     """The handshakes that the endpoint answers; none for most providers."""
-    known = preset(settings.verification.provider).handshakes if settings.handshake.answered else ()
-    return tuple(item for item in known if settings.handshake.delivers_secret or not item.delivers)
+    wanted = settings.handshake
+    known = preset(settings.verification.provider).handshakes if wanted.answered else ()
+    return tuple(item for item in known if wanted.delivers_secret or wanted.captures_secret or not item.sends)
 
 
 def _event_type(verification: Verification) -> str | None:

@@ -2,6 +2,7 @@
 
 from forebay.signatures.handshake import Handshake
 from forebay.signatures.scheme import Algorithm, Scheme
+from forebay.signatures.senders import Senders
 
 
 def signature(scheme: Scheme) -> str:
@@ -62,9 +63,16 @@ def delivery_id(scheme: Scheme) -> str:
 def handshake(item: Handshake) -> str:
     """When the provider asks, and what the owner has to give for the answer."""
     given = " Its verify token has to be given in handshake.verifyTokenSecretRef." if item.token else ""
-    if item.delivers:
-        return f"{item.says} It is answered, and delivered like a webhook, while handshake.deliverSecret is true."
+    if item.sends:
+        return f"{item.says} It is answered once that is safe: on its way into the Secret (verification.capture), or to you (handshake.deliverSecret)."
     return f"{item.says} It is answered; nothing is queued.{given}"
+
+
+def senders(known: Senders) -> str:
+    """Which addresses it sends from, and of which day that is."""
+    if not known.networks:
+        return f"published at {known.source}, and not known here"
+    return f"{', '.join(known.networks)}; as of {known.checked} ({known.confidence}), they change: {known.source}"
 
 
 def _either(names: tuple[str, ...]) -> str:

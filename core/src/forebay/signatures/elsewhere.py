@@ -7,6 +7,7 @@ Read only for the few schemes that ask for it. Never raises for what a sender se
 
 import hashlib
 import json
+import re
 import zlib
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from forebay.json_path import MISSING, dig
-from forebay.signatures.template import CRC32, FORM, METHOD, SNS
+from forebay.signatures.template import CRC32, DECODED_URL, FORM, METHOD, SNS
 
 # Fields of a form at most; what has more is refused.
 MAX_FIELDS = 1000
@@ -24,6 +25,8 @@ MAX_FIELDS = 1000
 _FORM_TYPE = b"application/x-www-form-urlencoded"
 # In the query of a request whose body is no form stands the body's SHA-256 instead (Twilio).
 _BODY_HASH = b"bodySHA256"
+# : / ? @ ! $ ' ( ) * , ; and no others: https://developers.hubspot.com/docs/api/webhooks/validating-requests
+_DECODED = re.compile(rb"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
 # What Amazon SNS signs of a message, in this order, as far as it is there.
 _SNS_NAMES = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
 
@@ -64,6 +67,8 @@ def look(
         elif place == SNS:
             parsed = _json(body) if parsed is MISSING else parsed
             found[place] = _sns(parsed)
+        elif place == DECODED_URL:
+            found[place] = _DECODED.sub(lambda sign: unquote_to_bytes(sign[0]), line.url.encode("utf-8", "replace"))
         else:
             found[place] = (line.method if place == METHOD else line.url).encode("utf-8", "replace")
     return {place: value for place, value in found.items() if value is not None}

@@ -56,9 +56,7 @@ class Handshake:
     when: tuple[str, ...] = ()  # conditions, all of which hold
     verified: bool = False  # it is signed as webhooks are, which is checked first
     token: str | None = None  # the place of the verify token, a text that the owner gave to the provider
-    delivers: bool = (
-        False  # it carries the signing secret, unsigned: it is queued as well, if the owner has asked for it
-    )
+    sends: str | None = None  # the place of the signing secret: the owner is to have it before it is answered
     longest: int = 0  # bytes of its body at most; 0: as many as any handshake's
     visits: str | None = None  # the place of a URL of the provider that is visited if the owner has asked for it
     reflects: str | None = None  # the place of the text that is given back: {value}
@@ -76,7 +74,7 @@ class Handshake:
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """All that a request has to hold, what it shows and asks for included."""
-        places = [place for place in (self.token, self.visits, self.reflects) if place]
+        places = [place for place in (self.token, self.sends, self.visits, self.reflects) if place]
         return (*map(Condition.parse, self.when), *(Condition(Place.parse(place), None) for place in places))
 
     @property
@@ -89,8 +87,8 @@ def _faults(handshake: Handshake) -> Iterator[str]:
     if handshake.method not in METHODS:
         yield f"a handshake's method is {' or '.join(METHODS)}, not {handshake.method!r}"
     yield from _unreadable(handshake)
-    if handshake.delivers and (handshake.verified or not handshake.longest):
-        yield "a handshake that delivers a secret is not signed yet, and has to say how long its body is at most"
+    if handshake.sends and (handshake.verified or not handshake.longest):
+        yield "a handshake that sends a secret is not signed yet, and has to say how long its body is at most"
     if handshake.visits and not handshake.verified:
         yield "what a handshake visits has to be signed: verified"
     given = (handshake.answer, *handshake.headers)
@@ -106,7 +104,7 @@ def _faults(handshake: Handshake) -> Iterator[str]:
 
 
 def _unreadable(handshake: Handshake) -> Iterator[str]:
-    for text in (*handshake.when, handshake.token, handshake.visits, handshake.reflects):
+    for text in (*handshake.when, handshake.token, handshake.sends, handshake.visits, handshake.reflects):
         try:
             if text is not None:
                 Condition.parse(text)
@@ -115,7 +113,7 @@ def _unreadable(handshake: Handshake) -> Iterator[str]:
 
 
 def _places(handshake: Handshake) -> Iterator[Place]:
-    for text in (*handshake.when, handshake.token, handshake.visits, handshake.reflects):
+    for text in (*handshake.when, handshake.token, handshake.sends, handshake.visits, handshake.reflects):
         found = _PLACE.match(text or "")
         if found:
             yield Place(found[1], found[2])

@@ -4,21 +4,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from forebay.errors import SpecError
+from forebay.signatures.confidence import Confidence
 from forebay.signatures.handshake import Handshake
 from forebay.signatures.scheme import Algorithm, Encoding, KeyEncoding, Published, Scheme, Timestamp, Unit
-
-
-class Confidence(StrEnum):
-    """How sure it is that the provider signs like that."""
-
-    PUBLISHED = "published"  # read in the provider's documentation or in a library of its own
-    REPORTED = "reported"  # read in what others wrote to receive its webhooks
+from forebay.signatures.senders import Senders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +44,7 @@ class Preset:
     confidence: Confidence
     setup: str  # where a person finds the secret at the provider, in a sentence or two
     handshakes: tuple[Handshake, ...] = ()  # what it asks the endpoint beside its webhooks
+    senders: Senders | None = None  # the addresses it sends from, where it publishes them
     vectors: tuple[Vector, ...] = ()
 
 
@@ -81,6 +76,7 @@ def parse_preset(text: str) -> Preset:
             confidence=_value("confidence", document["confidence"]),
             setup=_value("setup", document["setup"]),
             handshakes=tuple(_handshake(table) for table in document.get("handshake", ())),
+            senders=_senders(document["senders"]) if "senders" in document else None,
             vectors=tuple(_vector(table) for table in document.get("vector", ())),
         )
     except KeyError as error:
@@ -104,11 +100,15 @@ def _handshake(table: dict[str, Any]) -> Handshake:
     return Handshake(**{key: _value(key, value) for key, value in table.items()})
 
 
+def _senders(table: dict[str, Any]) -> Senders:
+    return Senders(**{key: _value(key, value) for key, value in table.items()})
+
+
 def _vector(table: dict[str, Any]) -> Vector:
     return Vector(**{key: _value(key, value) for key, value in table.items()})
 
 
-_TOP = ("name", "sources", "checked", "confidence", "setup", "scheme", "handshake", "vector")
+_TOP = ("name", "sources", "checked", "confidence", "setup", "scheme", "handshake", "senders", "vector")
 _ENUMS = {
     "confidence": Confidence,
     "algorithm": Algorithm,
@@ -116,9 +116,9 @@ _ENUMS = {
     "key_encoding": KeyEncoding,
     "unit": Unit,
 }
-_LISTS = ("sources", "when", "hosts", "hashes", "issuers", "claims")
+_LISTS = ("sources", "when", "hosts", "hashes", "issuers", "claims", "fixed", "networks")
 _KINDS = {
-    "scheme": dict, "timestamp": dict, "published": dict, "checked": date, "tolerance": int | float, "verified": bool, "delivers": bool, "longest": int, "body_is_free": bool, "status": int, "now": int | float,
+    "scheme": dict, "timestamp": dict, "published": dict, "checked": date, "tolerance": int | float, "verified": bool, "longest": int, "body_is_free": bool, "status": int, "now": int | float,
 }  # fmt: skip  # all others are texts
 
 

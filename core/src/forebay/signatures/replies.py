@@ -7,7 +7,7 @@ break the answer, can not be markup, and can not be a JSON object.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hmac import compare_digest
 from typing import Any
@@ -27,6 +27,7 @@ MAX_BODY = 4096
 MAX_PARAMETERS = 32
 
 _REFLECTED = re.compile(r"[A-Za-z0-9 ._~:/+=@-]{1,512}", re.ASCII)
+_SECRET = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}", re.ASCII)
 
 Verify = Callable[["Question"], Verified | Refused]
 
@@ -38,7 +39,7 @@ class Reply:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    deliver: bool = False  # it is to be queued first: it carries what the owner has to know
+    secret: str | None = field(default=None, repr=False)  # that the provider will sign with: to be kept first
     visit: str | None = None  # a URL of the provider: to be visited first, if the owner has asked for it
 
 
@@ -46,7 +47,7 @@ class Denied(StrEnum):
     """Why a handshake is not answered."""
 
     TOKEN = "verify-token"  # noqa: S105 - a reason, not a secret: it shows another verify token than the one that was given to the provider
-    TEXT = "text"  # it asks for a text that is not given back to anybody
+    TEXT = "text"  # it asks for a text that is not given back to anybody, or sends a secret that is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,11 @@ class Replies:
 
     def _with_errand(self, handshake: Handshake, found: "_Found", made: Reply) -> Reply | Denied:
         """The answer, and what has to be done before it is given."""
+        if handshake.sends:
+            secret = found.text(Place.parse(handshake.sends))
+            return replace(made, secret=secret) if _SECRET.fullmatch(secret) else Denied.TEXT
         if not handshake.visits:
-            return replace(made, deliver=handshake.delivers)
+            return made
         url, published = found.text(Place.parse(handshake.visits)), self._scheme.published
         return replace(made, visit=url) if published and at_publisher(published, url) else Denied.TEXT
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from forebay.errors import SpecError
-from forebay.signatures.template import BODY, FORM, HEADER_NAME, ID, SNS, TIMESTAMP, URL, compile_template
+from forebay.signatures.template import BODY, DECODED_URL, FORM, HEADER_NAME, ID, SNS, TIMESTAMP, URL, compile_template
 
 _PLACE = re.compile(r"(json|query|jwt):[^\s:]+")
 _EVENT_TYPE = re.compile(r"(header|json):\S+")
@@ -77,6 +77,8 @@ class Published:
     url: str = ""  # of the key set (RFC 7517), for algorithm jwt; "" if the manifest says it
     issuers: tuple[str, ...] = ()  # any of which a token may name; none if the manifest says it
     claims: tuple[str, ...] = ()  # others that the manifest has to say, or anybody else's token would do
+    # What a token has to say besides: "NAME|OTHER=TEXT", under at least one of these names, and nothing else under any.
+    fixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ class Scheme:
     @property
     def signs_url(self) -> bool:
         """Whether the public URL has to be known to verify."""
-        return URL in compile_template(self.signed).fields
+        return any(name in (URL, DECODED_URL) for name in compile_template(self.signed).fields)
 
     @property
     def streams(self) -> bool:

@@ -14,18 +14,20 @@ TIMESTAMP = b"{timestamp}"
 ID = b"{id}"
 METHOD = b"{method}"
 URL = b"{url}"  # the public one, as the provider knows it
+DECODED_URL = b"{decoded_url}"  # the same, with the signs in clear that HubSpot decodes before it signs
 FORM = b"{form}"  # names and values of a body that is a form, sorted; the body has to be nothing else
 SECRET = b"{secret}"  # what the Secret holds, where that is no key but a name the provider signs
 CRC32 = b"{crc32}"  # of the body, in decimal
 SNS = b"{sns}"  # names and values of a message of Amazon SNS, each on a line
 
 # What of a request is neither a header nor its body.
-LINE = (METHOD, URL, FORM, CRC32, SNS)
+LINE = (METHOD, URL, DECODED_URL, FORM, CRC32, SNS)
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110 §5.6.2
 
 _NAMED = {
     "body": BODY, "timestamp": TIMESTAMP, "id": ID, "method": METHOD, "url": URL, "form": FORM,
+    "decoded_url": DECODED_URL,
     "secret": SECRET, "crc32": CRC32, "sns": SNS,
 }  # fmt: skip
 _KNOWN = "{body}, {timestamp}, {id} and {header:NAME}"

@@ -1,5 +1,7 @@
 """JSON Web Tokens (RFC 7519) in the Authorization header, signed by a key that the issuer publishes. The body is not signed.
 
+Microsoft Graph sends a list of them in the body instead, each of which has to be good.
+
 Never raises for what a sender sends.
 """
 
@@ -10,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forebay.json_path import MISSING, dig
 from forebay.signatures.elsewhere import Line
 from forebay.signatures.key_ring import KeyRing
 from forebay.signatures.verify import Reason, Refused, Verified
 
 # Bytes of a token at most.
 MAX_TOKEN = 8192
+# Of those in a body at most; Graph sends one for each application and tenant.
+MAX_TOKENS = 8
 # Seconds that clocks may differ.
 LEEWAY_S = 60.0
 
@@ -30,6 +35,9 @@ class Expected:
     issuers: tuple[str, ...]  # any of these
     audience: str
     claims: tuple[tuple[str, str], ...] = ()  # further ones, and the text that each has to be
+    fixed: tuple[
+        tuple[tuple[str, ...], str], ...
+    ] = ()  # the same of what has several names: all that are there say it, and one is
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +54,47 @@ class WebTokens:
 
     looks_at_line = False
 
-    def __init__(self, expected: Expected, ring: KeyRing, tolerance: float | None = None) -> None:
+    def __init__(
+        self, expected: Expected, ring: KeyRing, tolerance: float | None = None, place: str = "Authorization"
+    ) -> None:
         self._expected, self._ring, self._leeway = expected, ring, tolerance or LEEWAY_S
+        self._list = place.removeprefix("json:") if place.startswith("json:") else ""
 
     def wants(self, headers: Headers, body: bytes, now: float, line: Line) -> str | None:  # noqa: ARG002 - as Certified's
         """The key set's URL, if it has to be fetched before this request can be verified."""
-        token = self._read(headers)
-        if isinstance(token, Reason):
+        tokens = self._read(headers, body)
+        if isinstance(tokens, Reason):
             return None
-        return self._expected.keys_url if self._ring.wants(self._expected.keys_url, now, token.key_id) else None
+        url = self._expected.keys_url
+        return url if any(self._ring.wants(url, now, token.key_id) for token in tokens) else None
 
     def verify(self, headers: Headers, body: bytes, now: float, line: Line | None = None) -> Verified | Refused:  # noqa: ARG002 - as Verifier's
         """As Verifier's; a token whose key is not in the ring is refused."""
-        token = self._read(headers)
-        if isinstance(token, Reason):
-            return Refused(token)
+        tokens = self._read(headers, body)
+        if isinstance(tokens, Reason):
+            return Refused(tokens)
+        reasons = (self._refusal(token, now) for token in tokens)
+        reason = next((reason for reason in reasons if reason), None)
+        return Refused(reason) if reason else Verified(None)
+
+    def _refusal(self, token: _Token, now: float) -> Reason | None:
         keys = self._ring.find(self._expected.keys_url, now)
         key = keys.by_id.get(token.key_id) if keys else None
         if key is None:
-            return Refused(Reason.UNKNOWN_KEY)
+            return Reason.UNKNOWN_KEY
         if not _verifies(key, token):
-            return Refused(Reason.BAD_SIGNATURE)
-        reason = _untimely(token.claims, now, self._leeway)
-        return Refused(reason) if reason else Verified(None)
+            return Reason.BAD_SIGNATURE
+        return _untimely(token.claims, now, self._leeway)
 
-    def _read(self, headers: Headers) -> _Token | Reason:
-        """The token, whose signature is yet to be verified; or why it is not worth that."""
-        sent = [value for name, value in headers if name.lower() == b"authorization"]
-        if len(sent) != 1:
-            return Reason.DUPLICATE_HEADER if sent else Reason.MISSING_SIGNATURE
-        token = _parse(sent[0])
-        if token is None:
+    def _read(self, headers: Headers, body: bytes) -> list[_Token] | Reason:
+        """The tokens, at least one, whose signatures are yet to be verified; or why that is not worth it."""
+        sent = _listed(body, self._list) if self._list else _shown(headers)
+        if isinstance(sent, Reason):
+            return sent
+        tokens = [token for text in sent if (token := _parse(text)) is not None]
+        if len(tokens) < len(sent):
             return Reason.MALFORMED_SIGNATURE
-        return token if self._is_ours(token.claims) else Reason.OTHER_PARTY
+        return tokens if all(self._is_ours(token.claims) for token in tokens) else Reason.OTHER_PARTY
 
     def _is_ours(self, claims: Mapping[str, Any]) -> bool:
         expected, audience = self._expected, claims.get("aud")
@@ -87,13 +103,40 @@ class WebTokens:
             claims.get("iss") in expected.issuers
             and expected.audience in audiences
             and all(claims.get(name) == text for name, text in expected.claims)
+            and all(_says(claims, names, text) for names, text in expected.fixed)
         )
 
 
-def _parse(sent: bytes) -> _Token | None:
-    scheme, _, text = sent.partition(b" ")
+def _says(claims: Mapping[str, Any], names: Sequence[str], text: str) -> bool:
+    said = [claims[name] for name in names if name in claims]
+    return bool(said) and all(value == text for value in said)
+
+
+def _shown(headers: Headers) -> list[bytes] | Reason:
+    """The one token in the Authorization header; another scheme than Bearer leaves nothing that could be one."""
+    sent = [value for name, value in headers if name.lower() == b"authorization"]
+    if len(sent) != 1:
+        return Reason.DUPLICATE_HEADER if sent else Reason.MISSING_SIGNATURE
+    scheme, _, text = sent[0].partition(b" ")
+    return [text if scheme.lower() == b"bearer" else b""]
+
+
+def _listed(body: bytes, path: str) -> list[bytes] | Reason:
+    """The tokens in a list in the body."""
+    try:
+        found = dig(json.loads(body), path)
+    except (ValueError, RecursionError):
+        found = MISSING
+    if found is MISSING or not isinstance(found, list) or not found:
+        return Reason.MISSING_SIGNATURE
+    if len(found) > MAX_TOKENS or not all(isinstance(text, str) for text in found):
+        return Reason.MALFORMED_SIGNATURE
+    return [text.encode("utf-8", "replace") for text in found]
+
+
+def _parse(text: bytes) -> _Token | None:
     parts = text.split(b".")
-    if scheme.lower() != b"bearer" or len(parts) != 3 or len(text) > MAX_TOKEN:
+    if len(parts) != 3 or len(text) > MAX_TOKEN:
         return None
     try:
         head, claims = (json.loads(_bytes(part)) for part in parts[:2])

@@ -9,7 +9,15 @@ from typing_extensions import override
 from forebay.settings import ENDPOINT_HEADERS, WHOLE_BYTES, is_endpoints
 from forebay.source.cluster import SCALING_RULES, Expose, IngestAutoscaling, PodTemplate, Resources, scaling_faults
 from forebay.source.deduplication import DEDUPLICATION_RULES, Deduplication, deduplication_faults
-from forebay.source.guarding import GUARD_RULES, EndpointRate, Network, network_faults
+from forebay.source.guarding import (
+    GUARD_RULES,
+    AllowedClient,
+    EndpointRate,
+    Network,
+    UrlToken,
+    network_faults,
+    sender_faults,
+)
 from forebay.source.model import Part, Problem, cel
 from forebay.source.outage import OutageBuffer
 from forebay.source.values import Bytes, HeaderName, HeaderValue, Shape, Span, Text
@@ -147,10 +155,14 @@ class Ingest(Part):
         default=None,
         description="Path of the endpoint; what follows it is kept. Default: /NAMESPACE/NAME of the source.",
     )
+    url_token: UrlToken | None = Field(
+        default=None,
+        description="A secret segment behind the path, without which there is 404: PATH/TOKEN. Default: the path is all.",
+    )
     public_url: PublicUrl | None = Field(
         default=None,
-        description="URL of the endpoint as it is written at the provider; needed for providers that sign it. It is never"
-        " taken from a request.",
+        description="URL of the endpoint as it is written at the provider, but without its token; needed for providers that"
+        " sign it. It is never taken from a request.",
     )
     methods: tuple[MethodName, ...] = Field(
         default=("POST",), min_length=1, max_length=5, description="Methods that are taken."
@@ -179,8 +191,11 @@ class Ingest(Part):
         max_length=64,
         description="Networks of the proxies before the endpoint: their X-Forwarded-For says who the client is. Others' is ignored.",
     )
-    allowed_clients: tuple[Network, ...] = Field(
-        default=(), max_length=256, description="Networks that may send; others get 403. Empty: all."
+    allowed_clients: tuple[AllowedClient, ...] = Field(
+        default=(),
+        max_length=256,
+        description="Networks that may send; others get 403. Provider: those that the provider publishes, as of the date in"
+        " forebay providers NAME. Empty: all.",
     )
     limits: Limits = Field(
         default_factory=Limits, description="Bounds on what a stranger can make one endpoint process hold."
@@ -198,6 +213,7 @@ class Ingest(Part):
         yield from scaling_faults(self.replicas, self.autoscaling, self.resources)
         yield from handshake_faults(self.handshake, self.verification)
         yield from url_faults(self.public_url, self.verification)
+        yield from sender_faults(self.verification.provider, self.allowed_clients)
         yield from network_faults(self.trusted_proxies, self.allowed_clients, self.rate_limit, self.expose)
         yield from deduplication_faults(self.deduplication, self.verification)
         for name, held in (("inFlightBytes", self.limits.in_flight_bytes), ("readingBytes", self.limits.reading_bytes)):

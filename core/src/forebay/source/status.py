@@ -29,7 +29,9 @@ class Status(Part):
     conditions: tuple[Condition, ...] = Field(
         default=(), max_length=32, description="Statements by type.", json_schema_extra=list_map("type")
     )
-    url: str | None = Field(default=None, description="Where the provider sends webhooks to.")
+    url: str | None = Field(
+        default=None, description="Where the provider sends webhooks to; a token in it is shown as {token}."
+    )
     route: str | None = Field(default=None, description="What leads there, such as HTTPRoute github-ingest.")
     broker: str | None = Field(default=None, description="Host and virtual host of the broker.")
     workers: str | None = Field(default=None, description="Ready and wanted worker processes, such as 2/2.")

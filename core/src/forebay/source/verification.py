@@ -32,6 +32,8 @@ KEYED = "ApiKey"
 _TOKENED = [name for name, known in presets().items() if known.scheme.algorithm is Algorithm.JWT]
 _UNPUBLISHED = [name for name in _TOKENED if not (found := presets()[name].scheme.published) or not found.url]
 _CLAIMED = [(name, claim) for name in _TOKENED if (found := presets()[name].scheme.published) for claim in found.claims]
+# Whose handshake carries the signing secret.
+_SENT = [name for name, known in presets().items() if any(item.sends for item in known.handshakes)]
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -175,6 +177,10 @@ class Verification(Part):
                 ),
                 f"jwt.keysUrl and jwt.issuer belong to provider {_either(_UNPUBLISHED)}, which needs both",
             ),
+            (
+                f"!has(self.capture) || !self.capture || self.provider in [{_listed(_SENT)}]",
+                f"capture belongs to provider {_either(_SENT)}, which sends its secret itself",
+            ),
             *(
                 (
                     (
@@ -195,6 +201,11 @@ class Verification(Part):
         default=(),
         max_length=8,
         description="The signing secrets. Several during a rotation: a signature by any of them counts.",
+    )
+    capture: bool = Field(
+        default=False,
+        description="Put the secret that the provider sends in its handshake into the first of secretRefs without a value. A Secret"
+        " that exists has to allow it: forebay.dev/capture: SOURCE.",
     )
     tolerance: Annotated[float, Span("1s", "1d")] | None = Field(
         default=None, description="How far the signed time may be from now. Default: the provider's recommendation."
@@ -229,6 +240,8 @@ class Verification(Part):
             yield Problem(
                 ("header",), f"provider {self.provider} has its own", "leave header out, or write provider: ApiKey"
             )
+        if self.capture and self.provider not in _SENT:
+            yield Problem(("capture",), f"provider {self.provider} sends no secret in a handshake", "leave capture out")
         if self.tolerance is not None and not self._timed():
             yield Problem(("tolerance",), f"provider {self.provider} signs no time here", "leave tolerance out")
 
@@ -284,8 +297,6 @@ class Handshake(Part):
 
 # Whose handshake shows a verify token.
 _SHOWN = [name for name, known in presets().items() if any(item.token for item in known.handshakes)]
-# Whose handshake carries the signing secret.
-_SENT = [name for name, known in presets().items() if any(item.delivers for item in known.handshakes)]
 # Whose handshake is a visit.
 _VISITED = [name for name, known in presets().items() if any(item.visits for item in known.handshakes)]
 _SHOWS = f"self.verification.provider in [{', '.join(repr(name) for name in _SHOWN)}]"
@@ -295,7 +306,12 @@ _TOKEN_RULE = (
     "handshake.verifyTokenSecretRef is needed where the provider's handshake is answered and shows a verify token, and"
     f" useless elsewhere; those that show one: {', '.join(_SHOWN)}"
 )
+_CAPTURES = "(has(self.verification.capture) && self.verification.capture)"
 HANDSHAKE_RULES = (
+    (
+        f"!{_CAPTURES} || ({_ANSWERS} && (!has(self.handshake) || !has(self.handshake.deliverSecret) || !self.handshake.deliverSecret))",
+        "verification.capture needs handshake.mode Answer, and no handshake.deliverSecret beside it",
+    ),
     (
         (
             f"!has(self.handshake) || !has(self.handshake.deliverSecret) || !self.handshake.deliverSecret"
@@ -322,6 +338,10 @@ def handshake_faults(handshake: Handshake, verification: Verification) -> Iterat
     if handshake.deliver_secret and (provider not in _SENT or handshake.mode == "Queue"):
         message = "says nothing in mode Queue" if provider in _SENT else f"provider {provider} sends no secret"
         yield Problem(("handshake", "deliverSecret"), message, "leave it out")
+    if verification.capture and provider in _SENT and (handshake.mode == "Queue" or handshake.deliver_secret):
+        what = ("mode", "leave mode out") if handshake.mode == "Queue" else ("deliverSecret", "leave deliverSecret out")
+        message = "the secret that the provider sends is captured, as verification.capture says"
+        yield Problem(("handshake", what[0]), message, what[1])
     if handshake.confirm and (provider not in _VISITED or handshake.mode == "Queue"):
         message = "says nothing in mode Queue" if provider in _VISITED else f"provider {provider} asks for no visit"
         yield Problem(("handshake", "confirm"), message, "leave it out")
@@ -337,7 +357,7 @@ def handshake_faults(handshake: Handshake, verification: Verification) -> Iterat
 _SIGNERS = [name for name, known in presets().items() if known.scheme.signs_url]
 _SIGNS = (
     f"(self.verification.provider in [{', '.join(repr(name) for name in _SIGNERS)}]"
-    " || (has(self.verification.hmac) && self.verification.hmac.template.contains('{url}')))"
+    " || (has(self.verification.hmac) && self.verification.hmac.template.contains('url}')))"
 )
 URL_RULES = (
     (
@@ -350,7 +370,7 @@ URL_RULES = (
 def url_faults(url: str | None, verification: Verification) -> Iterator[Problem]:
     """What is wrong with the public URL, which only counts where the provider signs it."""
     provider, template = verification.provider, verification.hmac.template if verification.hmac else ""
-    signed = provider in _SIGNERS or "{url}" in template
+    signed = provider in _SIGNERS or "url}" in template
     if signed and url is None:
         yield Problem(
             ("publicUrl",), f"missing: provider {provider} signs the URL", "write the URL as it is at the provider"

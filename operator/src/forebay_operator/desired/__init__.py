@@ -5,6 +5,7 @@ before the pods.
 """
 
 from forebay.source import WebhookSource
+from forebay.source.references import SecretKeyRef
 from forebay_operator.desired import (
     dashboard,
     disruption,
@@ -17,7 +18,7 @@ from forebay_operator.desired import (
     settings,
     worker,
 )
-from forebay_operator.desired.exposure import route, url
+from forebay_operator.desired.exposure import TOKEN, route, url, with_token
 from forebay_operator.desired.metadata import Object, broker_secret
 from forebay_operator.desired.platform import CHILD_KINDS, OPTIONAL_APIS, Platform
 from forebay_operator.desired.pod import NO_VERSIONS, Versions
@@ -26,14 +27,17 @@ from forebay_operator.desired.topology import source_topology
 __all__ = [
     "CHILD_KINDS",
     "OPTIONAL_APIS",
+    "TOKEN",
     "Object",
     "Platform",
+    "awaited_secrets",
     "broker_secret",
     "desired",
     "route",
     "secret_names",
     "source_topology",
     "url",
+    "with_token",
 ]
 
 
@@ -54,6 +58,11 @@ def desired(source: WebhookSource, platform: Platform, versions: Versions = NO_V
         *prometheus_rule.objects(source, platform),
         *dashboard.objects(source, platform),
     ]
+
+
+def awaited_secrets(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
+    """The Secrets' keys that hold nothing until the provider has sent it in its handshake."""
+    return ingest.awaited(source)
 
 
 def secret_names(source: WebhookSource) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from forebay_operator.desired.metadata import Object, ingest_name, metadata
 from forebay_operator.desired.platform import HTTP_ROUTE, Platform
 
 PORT = 80  # of the Service
+TOKEN = "{token}"  # noqa: S105  # what is shown of a URL's token
 _GATEWAY_API = "gateway.networking.k8s.io"
 
 
@@ -26,14 +27,21 @@ def objects(source: WebhookSource, platform: Platform) -> list[Object]:
 def url(source: WebhookSource, platform: Platform) -> str:
     """Where webhooks are to be sent: the public address if there is one and it is known, else the Service's.
 
-    An HTTPRoute without hostnames has those of its gateway, which only the gateway's owner knows.
+    An HTTPRoute without hostnames has those of its gateway, which only the gateway's owner knows. In the place of a token
+    stands TOKEN.
     """
     expose = source.spec.ingest.expose
+    path = with_token(source, source.path, TOKEN)
     if expose and expose.ingress:
-        return f"{'https' if expose.ingress.tls else 'http'}://{expose.ingress.host}{source.path}"
+        return f"{'https' if expose.ingress.tls else 'http'}://{expose.ingress.host}{path}"
     if expose and expose.http_route and expose.http_route.hostnames and HTTP_ROUTE in platform.apis:
-        return f"https://{expose.http_route.hostnames[0]}{source.path}"
-    return f"http://{ingest_name(source)}.{source.namespace}.svc{source.path}"
+        return f"https://{expose.http_route.hostnames[0]}{path}"
+    return f"http://{ingest_name(source)}.{source.namespace}.svc{path}"
+
+
+def with_token(source: WebhookSource, url: str, token: str) -> str:
+    """A URL or path of the source with this token, if it asks for one."""
+    return f"{url.rstrip('/')}/{token}" if source.spec.ingest.url_token else url
 
 
 def route(source: WebhookSource, platform: Platform) -> str:

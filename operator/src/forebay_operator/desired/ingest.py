@@ -22,9 +22,16 @@ def objects(source: WebhookSource, platform: Platform, versions: Versions = NO_V
 
 
 def secrets(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
-    """What the endpoint checks signatures by, the verify token of handshakes, and what opens the storage."""
-    token = source.spec.ingest.handshake.verify_token_secret_ref
-    return (*source.spec.ingest.verification.secret_refs, *([token] if token else ()), *storage_credentials(source))
+    """What the endpoint checks signatures by, the tokens of handshakes and of the URL, and what opens the storage."""
+    ingest = source.spec.ingest
+    token, tokens = ingest.handshake.verify_token_secret_ref, ingest.url_token.secret_refs if ingest.url_token else ()
+    return (*ingest.verification.secret_refs, *([token] if token else ()), *tokens, *storage_credentials(source))
+
+
+def awaited(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
+    """What the provider sends itself, so that pods run without it at first."""
+    verification = source.spec.ingest.verification
+    return verification.secret_refs if verification.capture else ()
 
 
 def storage_credentials(source: WebhookSource) -> tuple[SecretKeyRef, ...]:
@@ -55,6 +62,7 @@ def process(source: WebhookSource, platform: Platform) -> Process:
         settings_key="ingest.json",
         settings_hash=fingerprint(dump(settings)),
         secrets=secrets(source),
+        optional=frozenset(ref.name for ref in awaited(source)),
         spool_bytes=source.spec.storage.spool if source.spec.storage else None,
         named=ingest.outage_buffer is not None,
         ports=({"name": "http-ingest", "containerPort": PORT, "protocol": "TCP"},),

@@ -47,6 +47,7 @@ class Process:
     settings_key: str  # in the source's ConfigMap
     settings_hash: str
     secrets: tuple[SecretKeyRef, ...]
+    optional: frozenset[str] = frozenset()  # those Secrets without which a pod runs too
     spool_bytes: int | None = None  # of disk, for bodies that are coming in
     named: bool = False  # whether each pod is told its name: what it keeps outside of itself is found again by it
     ports: tuple[dict[str, Any], ...]
@@ -158,7 +159,10 @@ def _volumes(source: WebhookSource, process: Process) -> list[Object]:
     }
     broker = _secret_volume("broker", broker_secret(source, process.component), ["uri"])
     secrets = _by_secret(process.secrets)
-    numbered = (_secret_volume(f"secret-{i}", name, secrets[name]) for i, name in enumerate(secrets))
+    numbered = (
+        _secret_volume(f"secret-{i}", name, secrets[name], optional=name in process.optional)
+        for i, name in enumerate(secrets)
+    )
     return [{"name": "settings", "configMap": settings}, broker, *numbered, *_spool(process)]
 
 
@@ -169,9 +173,11 @@ def _spool(process: Process) -> list[Object]:
     return [{"name": "spool", "emptyDir": {"sizeLimit": quantity(process.spool_bytes + _SPOOL_MARGIN)}}]
 
 
-def _secret_volume(volume: str, secret: str, keys: Iterable[str]) -> Object:
+def _secret_volume(volume: str, secret: str, keys: Iterable[str], *, optional: bool = False) -> Object:
+    """An optional one is empty until the Secret is there, and follows it then."""
     items = [{"key": key, "path": key} for key in keys]
-    return {"name": volume, "secret": {"secretName": secret, "items": items, "defaultMode": _READABLE}}
+    content: Object = {"secretName": secret, "items": items, "defaultMode": _READABLE}
+    return {"name": volume, "secret": {**content, "optional": True} if optional else content}
 
 
 def _mounts(process: Process) -> list[Object]:

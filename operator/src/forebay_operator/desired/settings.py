@@ -9,12 +9,13 @@ from forebay.settings import IngestSettings, RetryPolicy, WorkerSettings
 from forebay.signatures.presets import presets
 from forebay.source import WebhookSource
 from forebay.source.deduplication import Deduplication
+from forebay.source.guarding import PROVIDER
 from forebay.source.ingest import Header, Ingest
 from forebay.source.outage import OutageBuffer
 from forebay.source.queues import Match, Queue, Retry
 from forebay.source.references import SecretKeyRef
 from forebay.source.storage import Storage
-from forebay.source.verification import Handshake, Hmac, Jwt, Verification
+from forebay.source.verification import Hmac, Jwt, Verification
 from forebay.source.worker import (
     Auth,
     CircuitBreaker,
@@ -80,10 +81,11 @@ def ingest_settings(source: WebhookSource, platform: Platform) -> IngestSettings
         methods=ingest.methods,
         content_types=ingest.content_types,
         lanes=_lanes(source.spec.worker),
-        handshake=_handshake(ingest.handshake),
+        handshake=_handshake(ingest),
         guarding=_guarding(ingest),
         rate_limit=_shared_limit(ingest),
         deduplication=_deduplication(ingest.deduplication) if ingest.deduplication else None,
+        url_token_files=tuple(map(secret_file, ingest.url_token.secret_refs)) if ingest.url_token else (),
         public_url=ingest.public_url,
         answer=settings.Answer(
             status=ingest.response.status,
@@ -98,13 +100,14 @@ def ingest_settings(source: WebhookSource, platform: Platform) -> IngestSettings
     )
 
 
-def _handshake(handshake: Handshake) -> settings.Handshake:
-    token = handshake.verify_token_secret_ref
+def _handshake(ingest: Ingest) -> settings.Handshake:
+    handshake, token = ingest.handshake, ingest.handshake.verify_token_secret_ref
     return settings.Handshake(
         answered=handshake.mode == "Answer",
         token_file=secret_file(token) if token else None,
         confirms=handshake.confirm,
         delivers_secret=handshake.deliver_secret,
+        captures_secret=ingest.verification.capture,
     )
 
 
@@ -124,10 +127,21 @@ def _guarding(ingest: Ingest) -> settings.Guarding | None:
     limit = ingest.rate_limit.per_client if ingest.rate_limit else None
     guarding = settings.Guarding(
         trusted_proxies=ingest.trusted_proxies,
-        allowed_clients=ingest.allowed_clients,
+        allowed_clients=_allowed(ingest),
         client_limit=limit.bucket() if limit else None,
     )
     return None if guarding == settings.Guarding() else guarding
+
+
+def _allowed(ingest: Ingest) -> tuple[str, ...]:
+    """The networks that may send, those of the provider among them where they are asked for."""
+    senders = presets()[ingest.verification.provider].senders
+    published = senders.networks if senders else ()
+    assert published or PROVIDER not in ingest.allowed_clients, (
+        "the model sees to it: an empty list would let everybody in"
+    )
+    networks = (published if one == PROVIDER else (one,) for one in ingest.allowed_clients)
+    return tuple(dict.fromkeys(network for some in networks for network in some))
 
 
 def _deduplication(wanted: Deduplication) -> settings.Deduplication:
