@@ -24,7 +24,7 @@ from tests.receiving.wire import Reply
 from tests.support.brokers import VirtualHost
 from tests.support.waiting import eventually, so
 
-OUTAGE_S = float(os.environ.get("OUTAGE_SECONDS", "6"))  # docs/how-to/outages.md tells of 60
+OUTAGE_S = float(os.environ.get("OUTAGE_SECONDS", "6"))  # longer by hand
 STREAMS = 6
 TOPOLOGY = SourceTopology(names=NAMES, seen_s=3600)
 
