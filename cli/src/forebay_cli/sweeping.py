@@ -31,7 +31,7 @@ _AT_ONCE = 8
 class Shelf(Protocol):
     """The storage (forebay.storage.Storage)."""
 
-    def list(self, source: str) -> AsyncIterator[Stored]: ...
+    def list(self, prefix: str) -> AsyncIterator[Stored]: ...
     async def delete(self, key: str) -> None: ...
 
 
@@ -74,7 +74,7 @@ async def look(there: Target, shelf: Shelf, age_s: float, patience_s: float) -> 
     referred = await _referred(there)
     await _seen_empty(there, patience_s)
     referred |= await _referred(there)
-    return decide([one async for one in shelf.list(there.source)], referred, before)
+    return decide([one async for one in shelf.list(claim_key(there.source, ""))], referred, before)
 
 
 async def let_go(found: Found, shelf: Shelf) -> None:

@@ -39,7 +39,7 @@ RATE_LIMITED = Refusal("rate-limited", 429, "This is faster than this source tak
 SIGNATURE = Refusal("signature", 401, "The signature does not verify.")
 VERIFY_TOKEN = Refusal("verify-token", 403, "The verify token is not the one of this source.")
 CHALLENGE = Refusal("challenge", 400, "The challenge is not a short text of letters, digits and a few signs.")
-CAPTURE = Refusal("capture", 409, "No secret is awaited at this moment, or one has just come.")
+CAPTURE = Refusal("capture", 409, "Nothing of this kind is awaited at this moment, or it has just come.")
 
 # Ours to mend, so every one of them tells the provider to come back.
 SUSPENDED = Refusal("suspended", 503, "This source is suspended.", retry=True)
