@@ -12,14 +12,12 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from statistics import quantiles
 
 from bench import flood, verdict
-from bench.ordering import read_request
+from bench.destination import Take, destination
 from forebay import manifest
 from forebay.process import split_address
 from forebay_cli.local.run import LocalRun
@@ -58,25 +56,18 @@ class Seen:
         return [max(0.0, self.delivered[number] - at) for number, at in self.accepted.items() if at >= since]
 
 
-@asynccontextmanager
-async def destination(seen: Seen) -> AsyncIterator[int]:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                body = (await read_request(reader)).decode()
-                await asyncio.sleep(TAKES_S)
-                if body == flood.BODY:
-                    seen.flood_delivered += 1
-                else:
-                    seen.delivered.setdefault(int(body), time.monotonic())
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
+def taken(seen: Seen) -> Take:
+    """What the destination does with a webhook."""
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    async def take(body: bytes) -> bytes:
+        await asyncio.sleep(TAKES_S)
+        if body == flood.BODY.encode():
+            seen.flood_delivered += 1
+        else:
+            seen.delivered.setdefault(int(body), time.monotonic())
+        return b"200 OK"
+
+    return take
 
 
 async def shop(run: LocalRun, seen: Seen, number: int, seconds: float, dice: Random) -> None:
@@ -104,7 +95,7 @@ async def flooding(run: LocalRun, seen: Seen, seconds: float) -> None:
 async def played(*, name: str, fairness: str, flooded: bool, seconds: float, seed: int) -> list[float]:
     """How long the shops that do not flood waited, each webhook. Ends the bench if the flood was none."""
     seen, dice = Seen(), Random(seed)
-    async with private_broker(None) as broker, destination(seen) as port:
+    async with private_broker(None) as broker, destination(taken(seen)) as port:
         source = manifest.parse(_SOURCE.format(name=name, fairness=fairness, port=port)).sources[0]
         async with LocalRun(source, {}, broker=broker) as run:
             began = time.monotonic()

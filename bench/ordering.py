@@ -15,13 +15,12 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from bench import verdict
+from bench.destination import Take, destination, length
 from forebay import manifest
 from forebay.process import split_address
 from forebay_cli.local.run import LocalRun
@@ -96,30 +95,21 @@ def late(numbers: list[int]) -> int:
     return found
 
 
-@asynccontextmanager
-async def destination(seen: Seen, shape: Shape, dice: Random, times: list[float] | None = None) -> AsyncIterator[int]:
-    """A server that writes down what it sees, and when it was done; its port."""
+def taken(seen: Seen, shape: Shape, dice: Random, times: list[float] | None = None) -> Take:
+    """What the destination does with a webhook: it writes down what it sees, and when it was done."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                webhook = json.loads(await read_request(reader))
-                seen.arrived[webhook["shop"]].append(webhook["n"])
-                await asyncio.sleep(dice.expovariate(1 / shape.slow) if times is None else shape.slow)
-                refused = dice.random() < shape.refused
-                if not refused:
-                    seen.delivered[webhook["shop"]].add(webhook["n"])
-                    if times is not None:
-                        times.append(time.monotonic())
-                status = b"503 Busy" if refused else b"200 OK"
-                writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
+    async def take(body: bytes) -> bytes:
+        webhook = json.loads(body)
+        seen.arrived[webhook["shop"]].append(webhook["n"])
+        await asyncio.sleep(dice.expovariate(1 / shape.slow) if times is None else shape.slow)
+        if dice.random() < shape.refused:
+            return b"503 Busy"
+        seen.delivered[webhook["shop"]].add(webhook["n"])
+        if times is not None:
+            times.append(time.monotonic())
+        return b"200 OK"
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    return take
 
 
 async def send(address: tuple[str, int], path: str, shop: str, seen: Seen, ahead: int, stop: asyncio.Event) -> None:
@@ -133,7 +123,7 @@ async def send(address: tuple[str, int], path: str, shop: str, seen: Seen, ahead
                     head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Shop: {shop}\r\nContent-Length: {len(body)}\r\n\r\n"
                     writer.write(head.encode() + body)
                     answer = await reader.readuntil(b"\r\n\r\n")
-                    await reader.readexactly(_length(answer))
+                    await reader.readexactly(length(answer))
                     if answer.startswith(b"HTTP/1.1 202"):
                         seen.accepted[shop] += 1
                     else:
@@ -164,7 +154,7 @@ async def storm(run: LocalRun, broker: PrivateBroker, shape: Shape, dice: Random
 async def play(broker: PrivateBroker, shape: Shape, seed: int, *, vhost: str = "/") -> dict[str, Any]:
     """One run; what came of it."""
     seen, stop, dice = Seen(), asyncio.Event(), Random(seed)
-    async with destination(seen, shape, dice) as port:
+    async with destination(taken(seen, shape, dice)) as port:
         text = _SOURCE.format(lanes=shape.lanes, concurrency=shape.concurrency, port=port)
         source = manifest.parse(text).sources[0]
         async with LocalRun(source, {}, broker=broker, vhost=vhost, workers=shape.workers) as run:
@@ -193,20 +183,10 @@ async def play(broker: PrivateBroker, shape: Shape, seed: int, *, vhost: str = "
     }
 
 
-async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """The body of a request."""
-    return await reader.readexactly(_length(await reader.readuntil(b"\r\n\r\n")))
-
-
-def _length(head: bytes) -> int:
-    lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
-    return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
-
-
 async def drained(broker: PrivateBroker, lanes: int | None, keys: int, webhooks: int) -> float:
     """Deliveries a second of one worker with 16 slots, to a destination that takes 10 ms for each; None lanes: without order."""
     shape, seen, times = Shape(refused=0.0), Seen(), list[float]()
-    async with destination(seen, shape, Random(1), times) as port:
+    async with destination(taken(seen, shape, Random(1), times)) as port:
         text = _SOURCE.format(lanes=lanes or 1, concurrency=shape.concurrency, port=port)
         text = text if lanes else "".join(line for line in text.splitlines(keepends=True) if "ordering" not in line)
         source = manifest.parse(text.replace("name: ordered", f"name: lanes-{lanes or 0}-{keys}")).sources[0]
@@ -230,7 +210,7 @@ async def fill(address: tuple[str, int], path: str, sender: int, keys: int, coun
             body = json.dumps({"shop": shop, "n": sender * count + number}).encode()
             head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Shop: {shop}\r\nContent-Length: {len(body)}\r\n\r\n"
             writer.write(head.encode() + body)
-            await reader.readexactly(_length(await reader.readuntil(b"\r\n\r\n")))
+            await reader.readexactly(length(await reader.readuntil(b"\r\n\r\n")))
 
 
 async def rates(broker: PrivateBroker, webhooks: int) -> dict[str, float]:

@@ -85,12 +85,16 @@ def conclude(results: dict[str, Any], bars: Sequence[Bar], file: Path) -> int:
     file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     print("\n" + table(("figure", "bar", "aim", "measured", "verdict"), rows))
     print(f"\nresults: {file}")
-    failed = [
-        bar
+    return 1 if missed(results, bars) else 0
+
+
+def missed(results: Mapping[str, Any], bars: Iterable[Bar]) -> list[str]:
+    """The figures that did not reach their bars, or were not measured."""
+    return [
+        bar.figure
         for bar in bars
         if bar.bar is not None and bar.verdict(look_up(results, bar.key)) in {"MISSED", "not measured"}
     ]
-    return 1 if failed else 0
 
 
 def earlier(file: Path) -> dict[str, Any]:

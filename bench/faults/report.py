@@ -10,7 +10,7 @@ from bench.faults import pace
 from bench.faults.ledger import Answer
 from bench.faults.options import Options
 from bench.faults.stand import Stand
-from bench.verdict import Bar, look_up
+from bench.verdict import Bar
 
 BARS = (
     Bar(figure="acknowledged webhooks that are lost", key="lost", sign="≤", bar=0),
@@ -44,8 +44,7 @@ def bars(given: Options) -> tuple[Bar, ...]:
 
 def missed(results: Mapping[str, Any], given: Options) -> list[str]:
     """The bars that were not reached."""
-    told = _completed(results)
-    return [bar.figure for bar in bars(given) if bar.verdict(look_up(told, bar.key)) in {"MISSED", "not measured"}]
+    return verdict.missed(_completed(results), bars(given))
 
 
 def conclude(results: Mapping[str, Any], given: Options) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import verdict
-from bench.verdict import Bar, look_up, ratio
+from bench.verdict import Bar, ratio
 
 MEMORY_MIB = 384.0  # of an endpoint process, whatever comes; its pod may take 512
 BARS = (
@@ -103,10 +103,7 @@ def _crowd(crowds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def missed(results: Mapping[str, Any], *, quick: bool) -> list[str]:
     """The bars that were not reached."""
-    made = _completed(results)
-    return [
-        bar.figure for bar in _bars(quick=quick) if bar.verdict(look_up(made, bar.key)) in {"MISSED", "not measured"}
-    ]
+    return verdict.missed(_completed(results), _bars(quick=quick))
 
 
 def _bars(*, quick: bool) -> tuple[Bar, ...]:
