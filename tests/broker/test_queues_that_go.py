@@ -4,6 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -12,7 +13,7 @@ from forebay.manifest import read_source
 from forebay.topology import Names, SourceTopology, shared_objects, source_objects, ways_into
 from forebay_operator import draining, migrating
 from forebay_operator.broker import Broker, Depth, address
-from forebay_operator.draining import Drains
+from forebay_operator.draining import Drains, longest_absence_s
 from forebay_operator.migrating import Migrations, heir_of
 from forebay_operator.world import Key
 from tests.support.brokers import VirtualHost
@@ -122,3 +123,19 @@ async def test_a_queue_of_other_arguments_goes_when_it_is_empty_and_not_before(
         count(seen, 0)
     assert await arguments(seen) == queue.body["arguments"]
     assert await ways_in(seen) == {ORDERS}
+
+
+@pytest.mark.parametrize(
+    ("retry", "seconds"),
+    [
+        ({}, 3600),
+        ({"maxDelay": "2h"}, 7200),
+        ({"maxDelay": "1m"}, 3600),  # Retry-After
+        ({"maxDelay": "1m", "retryAfterMax": "0s"}, 60),
+        ({"maxDelay": "70s", "retryAfterMax": "0s"}, 90),  # there is no tier of 70 s
+        ({"schedule": ["10s", "2m", "30s"], "retryAfterMax": "1s"}, 120),
+        ({"schedule": ["10s"], "retryAfterMax": "5m"}, 300),
+    ],
+)
+def test_a_queue_stays_as_long_as_a_webhook_can_wait_for_a_retry(retry: dict[str, Any], seconds: int) -> None:
+    assert longest_absence_s(read_source(manifest(spec__retry=retry)).spec.retry) == seconds

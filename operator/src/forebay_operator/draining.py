@@ -6,8 +6,10 @@ What is confirmed into a queue between its last count and its end would be lost:
 import time
 from urllib.parse import quote
 
+from forebay.settings import RetryPolicy
 from forebay.source import WebhookSource
-from forebay.topology import BrokerObject, Names, ways_into
+from forebay.source.queues import Retry
+from forebay.topology import BrokerObject, Names, tier_for, ways_into
 from forebay_operator.broker import LOOK_S, Broker
 from forebay_operator.world import Key
 
@@ -40,12 +42,16 @@ class Drains:
             self._empty.pop((key, queue), None)
             return False
         since = self._empty.setdefault((key, queue), time.monotonic())
-        return time.monotonic() - since > _longest_delay_s(source) + 2 * LOOK_S
+        return time.monotonic() - since > longest_absence_s(source.spec.retry) + 2 * LOOK_S
 
 
-def _longest_delay_s(source: WebhookSource) -> float:
-    retry = source.spec.retry
-    return max([*(retry.schedule or ()), retry.max_delay or 3600.0, retry.retry_after_max or 0.0])
+def longest_absence_s(retry: Retry) -> int:
+    """Seconds for which a webhook can be away from its queue between two attempts, in the tier that its delay is rounded up to.
+
+    A handler that asks for a longer delay than the policy has is not thought of.
+    """
+    delays = retry.schedule or (retry.max_delay or RetryPolicy().max_delay_s,)
+    return tier_for(max(*delays, retry.retry_after_max))
 
 
 async def close(broker: Broker, way: BrokerObject) -> None:
