@@ -39,5 +39,5 @@ def test_a_wrong_value_is_not_shown_either(given: str) -> None:
 
 def test_objects_of_other_kinds_are_left_alone_with_a_note() -> None:
     found = parse("apiVersion: v1\nkind: Service\nmetadata: {name: orders}\n---\n" + SECRET)
-    assert found.ignored == ("Service 'orders' is not for Forebay, and left alone",)
+    assert found.notes == ("Service 'orders' is not for Forebay, and left alone",)
     assert len(found.secrets) == 1

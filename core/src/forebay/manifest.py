@@ -45,7 +45,7 @@ class Manifests:
 
     sources: tuple[WebhookSource, ...] = ()
     secrets: tuple[Secret, ...] = ()
-    ignored: tuple[str, ...] = ()  # a note for each object of another kind
+    notes: tuple[str, ...] = ()  # of each object of another kind, and of what may not go as its writer thinks
 
     def secret(self, namespace: str, name: str) -> Secret | None:
         return next((s for s in self.secrets if (s.namespace, s.name) == (namespace, name)), None)
@@ -91,13 +91,13 @@ def read_source(data: Any) -> WebhookSource:
 class _Found:
     sources: list[WebhookSource] = field(default_factory=list)
     secrets: list[Secret] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def _finished(found: _Found, faults: list[Fault]) -> Manifests:
     if faults:
         raise ManifestError(faults)
-    return Manifests(sources=tuple(found.sources), secrets=tuple(found.secrets), ignored=tuple(found.ignored))
+    return Manifests(sources=tuple(found.sources), secrets=tuple(found.secrets), notes=tuple(found.notes))
 
 
 def _texts(path: str | Path) -> Iterator[tuple[str, bytes]]:
@@ -147,7 +147,7 @@ def _take_object(found: _Found, document: Document) -> list[Fault]:
     missing = [name for name, value in (("apiVersion", version), ("kind", kind)) if not isinstance(value, str)]
     if missing:
         return [document.fault((name,), "missing", f"add {name}, such as {_EXAMPLES[name]}") for name in missing]
-    found.ignored.append(f"{printable(kind)} {_name_of(document.data)} is not for Forebay, and left alone")
+    found.notes.append(f"{printable(kind)} {_name_of(document.data)} is not for Forebay, and left alone")
     return []
 
 
@@ -169,6 +169,9 @@ def _add_source(found: _Found, document: Document, source: WebhookSource) -> lis
         message = f"source {source.key} is defined a second time"
         return [document.fault(("metadata", "name"), message, "give each source a name of its own")]
     found.sources.append(source)
+    scaling = source.spec.worker.autoscaling
+    if scaling is not None and scaling.unrest:
+        found.notes.append(f"{source.key}: {scaling.unrest}")
     return []
 
 

@@ -166,6 +166,9 @@ def _workers(source: WebhookSource, observed: Observed) -> Verdict:
         return Verdict(
             "False", "Unavailable", f"No worker of queue {queue} is ready. {_why(progress, source, 'worker')}"
         )
+    scaling = source.spec.worker.autoscaling
+    if scaling is not None and scaling.unrest:
+        return Verdict("True", "ShortCooldown", f"Workers come as there is work. But {scaling.unrest}.")
     if not any(progress.wanted for progress in observed.workers.values()):
         return Verdict("True", "ScaledToZero", "No worker runs; one starts when a webhook waits.")
     return Verdict("True", "Available", "Every queue has a worker that delivers.")

@@ -29,7 +29,7 @@ def command(files: tuple[str, ...], output: str) -> None:
         _as_json(files)
         return
     found = manifest.load(*files)
-    for note in found.ignored:
+    for note in found.notes:
         click.echo(f"note: {note}", err=True)
     if not found.sources:
         raise ManifestError([_nothing(files)])
@@ -47,7 +47,7 @@ def _as_json(files: tuple[str, ...]) -> None:
         "valid": not faults,
         "sources": [source.key for source in found.sources],
         "faults": [asdict(fault) for fault in faults],
-        "notes": list(found.ignored),
+        "notes": list(found.notes),
     }
     click.echo(json.dumps(answer, indent=2))
     if faults:

@@ -7,7 +7,10 @@ from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from forebay.source.model import Part, Problem, cel, list_map
-from forebay.source.values import Namespace, ObjectName, Shape, Span, Text
+from forebay.source.values import Namespace, ObjectName, Shape, Span, Text, duration
+
+# Seconds between two looks of KEDA at a queue.
+KEDA_LOOKS_S = 10
 
 LabelKey = Annotated[
     str,
@@ -175,6 +178,16 @@ class WorkerAutoscaling(Autoscaling):
         le=1_000_000,
         description="Webhooks a process to aim for, in delivery and waiting, with KEDA. Default: ten times concurrency.",
     )
+
+    @property
+    def unrest(self) -> str | None:
+        """Why processes would come and go all the time, and the remedy; None if they would not."""
+        if self.cooldown > KEDA_LOOKS_S:
+            return None
+        return (
+            f"worker.autoscaling.cooldown is {duration(self.cooldown)}, and KEDA looks at the queue every {KEDA_LOOKS_S} s: one look "
+            "at an empty queue ends workers that the next one starts again; make it longer, such as 1m"
+        )
 
 
 # Of the parts that run processes, ingest and worker.

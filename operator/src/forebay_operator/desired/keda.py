@@ -8,7 +8,7 @@ The rate at which webhooks come is no measure: how many a second one worker can 
 import re
 
 from forebay.source import WebhookSource
-from forebay.source.cluster import WorkerAutoscaling
+from forebay.source.cluster import KEDA_LOOKS_S, WorkerAutoscaling
 from forebay.topology import Names
 from forebay_operator.desired.lanes import lanes_of, leaving_of
 from forebay_operator.desired.metadata import Object, account_name, broker_secret, metadata, worker_name
@@ -17,7 +17,6 @@ from forebay_operator.desired.settings import concurrency, queue_names
 
 # Rounds of deliveries that one worker may have before it.
 ROUNDS = 10
-POLL_S = 10
 # Looks in a row that fail before KEDA goes by what is wanted without measure.
 FAILURES = 3
 
@@ -52,7 +51,7 @@ def _scaled_object(source: WebhookSource, queue: str, scaling: WorkerAutoscaling
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             "minReplicaCount": scaling.min_replicas,
             "maxReplicaCount": scaling.max_replicas,
-            "pollingInterval": POLL_S,
+            "pollingInterval": KEDA_LOOKS_S,
             "cooldownPeriod": cooldown_s,  # from the last process to none
             "advanced": {
                 "horizontalPodAutoscalerConfig": {
