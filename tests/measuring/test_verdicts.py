@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench import chart, ingest, verdict, worker
+from bench import chart, ingest, verdict, verify, worker
 from bench.verdict import Bar
+from forebay.signatures.presets import Preset
 
 
 def bar(sign: Any = "≤") -> Bar:
@@ -80,6 +81,11 @@ def test_a_workers_ratios_say_more_is_better() -> None:
     made = worker.summary([drain("forebay", 4000, 5000), drain("go", 5000, 10_000)])
     assert made["ratios"] == {"rate_vs_go": 0.8, "cpu_vs_go": 0.5}
     assert made["memory_mib"] == {"worker": 40.0, "go": 40.0}
+
+
+@pytest.mark.parametrize("item", verify.measured(), ids=lambda item: item.name)
+def test_every_provider_has_a_request_to_measure(item: Preset) -> None:
+    assert verify._timed(item, verify.request_of(item), rounds=1, calls=1) > 0
 
 
 def test_perf_tests_confirms_are_read_second_by_second() -> None:
