@@ -10,30 +10,18 @@ import contextlib
 import sys
 import time
 
-from forebay.process import split_address
+from bench.endpoint import Endpoint, request
 
 CONNECTIONS = 16
 BODY = "-1"
 
 
-def request(path: str, key: str, body: str) -> bytes:
-    """One webhook; the key is the header X-Shop."""
-    return f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Shop: {key}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-
-
-async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, webhook: bytes) -> bool:
-    """Send one over this connection; whether the answer is 202."""
-    writer.write(webhook)
-    return (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202")
-
-
 async def _send(address: str, webhook: bytes, *, every_s: float, until: float) -> int:
-    reader, writer = await asyncio.open_connection(*split_address(address))
     due, count = time.monotonic(), 0
-    with contextlib.closing(writer):
+    with contextlib.closing(Endpoint(address)) as endpoint:
         while due < until:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            count += await accepted(reader, writer, webhook)
+            count += await endpoint.accepted(webhook)
             due += every_s
     return count
 
