@@ -71,7 +71,7 @@ bench: setup-bench ## Measure ingest and worker against their peers, and verifyi
 bench-verify: setup ## Measure what verifying one webhook costs, for each provider (20 s) into bench/results
 	@$(RUN_BENCH) python -m bench.verify $(if $(QUICK),--quick)
 
-bench-pace: setup-bench ## Measure order under kills, fairness and importance (13 min; QUICK=1: 5 min) into bench/results
+bench-pace: setup-bench ## Measure order under kills, fairness and importance (15 min; QUICK=1: 5 min) into bench/results
 	@failed=0; for part in ordering fairness importance; do $(RUN_BENCH) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed
 
 bench-operator: setup-bench ## Measure the operator at 1,000 sources (8 min; QUICK=1: 100 sources, 2 min) into bench/results

@@ -108,7 +108,7 @@ def enter(section: str, told: dict[str, Any], bars: Sequence[Bar], file: Path) -
     before = earlier(file)
     figures = {bar.figure for bar in bars}
     others = [row for row in before.get("verdicts", ()) if row["figure"] not in figures]
-    results = {**before, section: told}
+    results = {**before, section: {**told, "measured_at": _now()}}
     status = conclude(results, bars, file)
     results["verdicts"] = [*others, *results["verdicts"]]
     file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
@@ -150,7 +150,7 @@ def options(what: str, arguments: Sequence[str] | None = None) -> Options:
 def circumstances(*, quick: bool, rabbitmq: str) -> dict[str, Any]:
     """What a reader needs to know to compare: when, on what machine, of which versions."""
     return {
-        "measured_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "measured_at": _now(),
         "quick": quick,
         "machine": {
             "cpu": _cpu_model(),
@@ -170,6 +170,10 @@ def circumstances(*, quick: bool, rabbitmq: str) -> dict[str, Any]:
             "commit": _first_line("git", "-C", str(TREE), "describe", "--always", "--dirty"),
         },
     }
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def _cpu_model() -> str:
