@@ -48,7 +48,7 @@ class Drains:
 def longest_absence_s(retry: Retry) -> int:
     """Seconds for which a webhook can be away from its queue between two attempts, in the tier that its delay is rounded up to.
 
-    A handler that asks for a longer delay than the policy has is not thought of.
+    A handler can ask for more: what comes back to a queue that is gone is kept among the orphans.
     """
     delays = retry.schedule or (retry.max_delay or RetryPolicy().max_delay_s,)
     return tier_for(max(*delays, retry.retry_after_max))
