@@ -1,6 +1,8 @@
 """A broker that is away or answers nonsense: the source says so, nobody else suffers, and nothing has to be touched when it is back."""
 
+import asyncio
 import functools
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from tests.support.apiserver import ControlPlane
 from tests.support.brokers import VirtualHost
 from tests.support.forks import Nursery
 from tests.support.proxy import PASS, Fate, Proxy, proxy
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, so
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -101,3 +103,44 @@ async def test_a_broker_that_is_away_while_a_source_is_changed_and_deleted(here:
     world = await here.world()
     assert "queue forebay.NS.github.urgent" in world
     assert not [name for name in world if "forebay.NS.other" in name]
+
+
+@asynccontextmanager
+async def _hanging() -> AsyncIterator[tuple[str, list[asyncio.StreamWriter]]]:
+    """The address of something that accepts connections and never answers, and who has connected."""
+    held: list[asyncio.StreamWriter] = []
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"http://{host}:{port}", held
+    finally:
+        server.close()
+        for writer in held:
+            writer.transport.abort()
+
+
+async def test_a_broker_that_hangs_holds_up_no_source_of_another_one(here: Yard) -> None:
+    many = [f"stuck-{n}" for n in range(20)]  # more than are reconciled at once
+    await here.api.apply(source())
+    await here.api.until("github", "TopologyReady", "True")
+    async with _hanging() as (url, held):
+        await here.api.secret("broker-hanging", uri=here.vhost.uri, management=url)
+        await asyncio.gather(
+            *(here.api.apply(source(name, spec__broker__secretRef__name="broker-hanging")) for name in many)
+        )
+        await eventually(so(lambda: held))
+        await asyncio.sleep(1)  # all that can get stuck is
+        began = time.monotonic()
+        await here.api.apply(source(spec__queues=[{"name": "urgent", "match": {"pathSuffix": "/urgent"}}]))
+        await eventually(lambda: here.api.find("Deployment", "github-worker-urgent"), within_s=5)
+        await here.api.apply(source("fresh"))
+        await here.api.until("fresh", "TopologyReady", "True", within_s=10)
+        assert time.monotonic() - began < 10
+        # One of them finds out that it hangs; all others say so at once.
+        for name in many:
+            await here.api.until(name, "TopologyReady", "False", "BrokerUnavailable", within_s=40)
+        assert time.monotonic() - began < 40

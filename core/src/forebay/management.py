@@ -41,6 +41,10 @@ class Inequivalent(Rejected):
     """The object is already there with other arguments, which can not be changed in place."""
 
 
+class Silent(Unavailable):
+    """The API gave no answer in time: it may hang, and so may whoever asks it next."""
+
+
 class Missing(Rejected):
     """The broker has no such object."""
 
@@ -158,9 +162,8 @@ class Management:
             async with self._session.request(method, url, json=body) as answer:
                 text = await answer.text(errors="replace")
         except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError
-            raise Unavailable(
-                f"RabbitMQ's management API at {self._api} can not be reached: {_cause(error)}"
-            ) from error
+            kind = Silent if isinstance(error, TimeoutError) else Unavailable
+            raise kind(f"RabbitMQ's management API at {self._api} can not be reached: {_cause(error)}") from error
         if answer.status >= 400:
             raise self._refusal(method, about, answer.status, _reason(text))
         return answer.status, text

@@ -229,21 +229,27 @@ class Acting:
     # ------------------------------------------------------------------------------------------------ brokers
 
     async def _look_at_brokers(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            await asyncio.gather(*(self._look(broker) for broker in self._context.brokers))
-            await self._context.brokers.keep(self._context.places.values())
+        """One that does not answer keeps nobody from looking at the others."""
+        async with asyncio.TaskGroup() as looks:
+            while True:
+                await asyncio.sleep(LOOK_S)
+                await self._context.brokers.keep(self._context.places.values())
+                for broker in self._context.brokers:
+                    if not broker.looking:
+                        looks.create_task(self._look(broker))
 
     async def _look(self, broker: Broker) -> None:
         """Wake the sources about whose place on the broker there is something new."""
-        names, depths, failed = broker.holdings.names(), broker.depths, broker.failure is not None
+        names, depths = broker.holdings.names(), broker.depths
         own = [key for key, place in self._context.places.items() if place == broker.address]
         try:
             await broker.look(at_most_s=LOOK_S / 2)
         except ForebayError as error:
             self._complain("broker not looked at", error, broker=broker.address.shown)
-            self._wake([] if failed else own)
+            self._wake([] if broker.told else own)
+            broker.told = True
             return
+        failed, broker.failed, broker.told = broker.failed, False, False
         now = broker.holdings.names()
         changed = {name for name in names.keys() | now.keys() if names.get(name, _NOWHERE) != now.get(name, _NOWHERE)}
         changed |= {f"queue {queue}" for queue in depths if depths[queue] != broker.depths.get(queue)}

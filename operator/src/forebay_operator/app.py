@@ -17,6 +17,7 @@ from forebay_operator.context import Context
 from forebay_operator.leader import Leadership
 from forebay_operator.measures import Facts, Measures
 from forebay_operator.options import Options
+from forebay_operator.room import Room
 from forebay_operator.work import WorkQueue
 from forebay_operator.world import Key, World
 
@@ -56,8 +57,8 @@ class Operator:
         self._stack.push_async_callback(brokers.close)
         options = self._options
         self._context = Context(
-            options=options, world=World(wake=self._queue.add), cluster=cluster, brokers=brokers, log=self._log, now=time.time,
-            platform=options.platform,
+            options=options, world=World(wake=self._queue.add), cluster=cluster, brokers=brokers,
+            room=Room(options.workers, wake=self._queue.add), log=self._log, now=time.time, platform=options.platform,
         )  # fmt: skip
         self._acting = Acting(self._context, self._queue, self._measures)
         self._measures.registry.register(Facts(self._context, self._queue))

@@ -7,13 +7,14 @@ import asyncio
 import base64
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
 from forebay.errors import ForebayError, SpecError, Unavailable
 from forebay.filling import fill
-from forebay.management import Inequivalent, Management
+from forebay.management import Inequivalent, Management, Silent
 from forebay.topology import BrokerObject
 
 # Seconds between looks at a broker: a queue that somebody deleted is back after at most so long and a little.
@@ -190,7 +191,9 @@ class Broker:
         self.looked: float | None = None  # when holdings were last taken, in monotonic seconds
         self.version = ""
         self.born: dict[str, float] = {}  # queues that came into being while we looked on
-        self.failure: ForebayError | None = None  # of the last look
+        self.failure: ForebayError | None = None  # of the last look, or of a call since then that got no answer
+        self.failed = False  # whether anything has, since the sources were last woken because all is well
+        self.told = False  # whether the sources were woken because it fails
         self._tried = float("-inf")  # when that was, in monotonic seconds
         self.writes = 0
         self._first = 0.0  # when we looked first
@@ -211,20 +214,44 @@ class Broker:
         return self.address.vhost
 
     async def look(self, *, at_most_s: float = 0.0) -> None:
-        """Take stock again, unless that was done or tried in vain in the last so many seconds."""
+        """Take stock again, unless that was done or tried in vain in the last so many seconds.
+
+        Nobody waits for another one's look at a broker that was not well: it may hang.
+        """
+        if self.failure is not None and self.looking:
+            raise self.failure.with_traceback(None)
         async with self._looking:
             if time.monotonic() - self._tried < at_most_s:
                 if self.failure is not None:
-                    raise self.failure
+                    raise self.failure.with_traceback(None)  # or each time would add to it
                 return
             try:
                 await self._look_well()
                 self.failure = None
             except ForebayError as failure:
-                self.failure = failure
+                self._fails(failure)
                 raise
             finally:
                 self._tried = time.monotonic()
+
+    @property
+    def looking(self) -> bool:
+        """Whether a look is under way."""
+        return self._looking.locked()
+
+    def _fails(self, failure: ForebayError) -> None:
+        self.failure, self.failed = failure, True
+
+    @contextmanager
+    def _answering(self) -> Iterator[Management]:
+        """The management API. Once it has given no answer in time nobody asks again, until a look gets one."""
+        if isinstance(self.failure, Silent):
+            raise self.failure.with_traceback(None)
+        try:
+            yield self._management
+        except Silent as failure:
+            self._fails(failure)
+            raise
 
     async def _look_well(self) -> None:
         try:
@@ -273,7 +300,8 @@ class Broker:
         if not lacking:
             return
         now = time.monotonic()
-        await self._management.declare(lacking, settle_s=0)
+        with self._answering() as management:
+            await management.declare(lacking, settle_s=0)
         self.writes += len(lacking)
         for item in lacking:
             self.holdings.note(item)
@@ -284,27 +312,31 @@ class Broker:
     async def fill(self, queue: BrokerObject, count: int) -> None:
         """Have exactly so many slots in a queue that nobody uses yet."""
         self.writes += count
-        await fill(self._management, self.vhost, queue, count)
+        with self._answering() as management:
+            await fill(management, self.vhost, queue, count)
 
     async def first(self, queue: str, *, take: bool = False) -> tuple[Mapping[str, Any], bytes] | None:
         """Headers and body of a queue's oldest message, which stays there unless it is to be taken; None: it is empty."""
-        return await self._management.first(self.vhost, queue, take=take)
+        with self._answering() as management:
+            return await management.first(self.vhost, queue, take=take)
 
     async def get(self, path: str) -> Any:
         """What is at this path of the management API now."""
-        return await self._management.get(path)
+        with self._answering() as management:
+            return await management.get(path)
 
     async def delete(self, path: str) -> None:
         """Delete what is at this path of the management API; that it is not there is success."""
         self.writes += 1
-        await self._management.delete(path)
+        with self._answering() as management:
+            await management.delete(path)
 
     async def connected(self, *, at_most_s: float) -> set[str]:
         """Users that had connections in the last so many seconds. The broker tells of new ones some seconds late."""
         async with self._asking:
             asked, users = self._connected
             if time.monotonic() - asked >= at_most_s:
-                found = await self._management.get("connections?columns=user&disable_stats=true")
+                found = await self.get("connections?columns=user&disable_stats=true")
                 users = {connection.get("user", "") for connection in found}
                 self._connected = time.monotonic(), users
         return users
@@ -349,7 +381,7 @@ class Brokers:
     async def keep(self, used: Iterable[Address]) -> None:
         """Close the sessions that nobody uses any more."""
         wanted = set(used)
-        for place in [place for place in self._brokers if place not in wanted]:
+        for place in [at for at, broker in self._brokers.items() if at not in wanted and not broker.looking]:
             await self._brokers.pop(place).__aexit__()
 
     async def close(self) -> None:

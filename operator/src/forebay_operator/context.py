@@ -9,6 +9,7 @@ from forebay_operator.broker import Address, Brokers
 from forebay_operator.cluster import Cluster, Kind
 from forebay_operator.desired import Platform
 from forebay_operator.options import Options
+from forebay_operator.room import Room
 from forebay_operator.world import Key, SecretId, World
 
 
@@ -37,6 +38,7 @@ class Context:
     world: World
     cluster: Cluster
     brokers: Brokers
+    room: Room  # at the brokers, for reconciles
     log: Log
     now: Callable[[], float]  # seconds since 1970
     platform: Platform = field(default_factory=Platform)

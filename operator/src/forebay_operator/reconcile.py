@@ -24,6 +24,7 @@ from forebay_operator.desired.platform import HTTP_ROUTE, PROMETHEUS_RULE
 from forebay_operator.draining import Drains
 from forebay_operator.migrating import Migrations
 from forebay_operator.report import report
+from forebay_operator.room import NoRoom
 from forebay_operator.world import Child, ChildId, Key, SecretId, Source
 
 _AGAIN_S = 5.0  # after a trouble that goes by itself
@@ -66,6 +67,14 @@ class Reconciler:
 
         Raises Unavailable if the API server can not be reached.
         """
+        try:
+            return await self._reconcile(key)
+        except NoRoom:
+            return None  # it is woken when there is room
+        finally:
+            self._context.room.leave(key)
+
+    async def _reconcile(self, key: Key) -> float | None:
         seen = self._context.world.sources.get(key)
         if seen is None:
             self._parsed.pop(key, None)
@@ -125,10 +134,12 @@ class Reconciler:
         context = self._context
         self._remember_secrets(run)
         try:
-            run.broker = await context.brokers.at(await gather.broker_of(context, run.key, run.source))
+            place = await gather.broker_of(context, run.key, run.source)
         except gather.Unusable as error:
             run.note(unaccepted=run.observed.unaccepted or error.trouble)
             return
+        context.room.enter(run.key, place)
+        run.broker = await context.brokers.at(place)
         standing = await topology.settle(context, run.key, run.source, run.broker, self._migrations)
         run.note(topology=standing.trouble, outdated_broker=topology.outdated(run.broker.version))
         run.later(standing.again_s)

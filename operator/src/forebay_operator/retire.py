@@ -52,6 +52,7 @@ async def retire(context: Context, key: Key, seen: Source, source: WebhookSource
     except Unusable as error:
         await _release(context, key, seen, [], f"the broker was not cleaned up: {error}")
         return None, None
+    context.room.enter(key, place)
     broker = await context.brokers.at(place)
     try:
         left = await _clean(context, key, source, broker)
