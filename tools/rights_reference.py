@@ -56,9 +56,9 @@ With `watchNamespaces` and a `defaultBroker` in another namespace there is one m
   Deployments.
 - It may not read or change pods, nodes, roles, bindings or custom resource definitions, and it deletes no Secret.
 - The pods that it makes have no token of the API server, unless a source gives them a ServiceAccount of its own.
-- **In a namespace of `watchNamespaces` its Role goes with the namespace.** Kubernetes may delete the Role before the sources; then
-  nobody removes their finalizer. Delete the sources first (`kubectl delete whs --all`), or let each go afterwards with
-  `kubectl forebay force-finalize NAME`.
+- **In a namespace of `watchNamespaces` its Role goes with the namespace.** Kubernetes may delete the Role before the sources. An
+  operator that runs cleans up on the broker all the same, and looks after its other namespaces, but nobody removes the sources'
+  finalizer. Delete the sources first (`kubectl delete whs --all`), or let each go afterwards with `kubectl forebay force-finalize NAME`.
 
 Set `rbac.create: false` to grant the rights yourself, by roles with the rules above; `helm template` prints them.
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +35,18 @@ def node_object(control_plane: ControlPlane) -> None:
 @pytest.fixture
 async def place(api: Api, newest_broker: VirtualHost) -> Api:
     """A namespace with the Secrets that the smallest source needs."""
-    return await _with_secrets(api, newest_broker)
+    return await with_secrets(api, newest_broker)
 
 
 @pytest.fixture
 async def equipped_place(equipped: ControlPlane, newest_broker: VirtualHost) -> AsyncIterator[Api]:
     """The same on an API server that has the optional APIs."""
     async with namespace(equipped) as api:
-        yield await _with_secrets(api, newest_broker)
+        yield await with_secrets(api, newest_broker)
 
 
-async def _with_secrets(api: Api, newest_broker: VirtualHost) -> Api:
+async def with_secrets(api: Api, newest_broker: VirtualHost) -> Api:
+    """The namespace, with the Secrets that the smallest source needs."""
     await newest_broker.management.put(
         f"users/{newest_broker.username}", {"password": newest_broker.password, "tags": "administrator"}
     )
@@ -70,25 +71,31 @@ def home(control_plane: ControlPlane) -> str:
     return HOME
 
 
-def _account(control_plane: ControlPlane, helm: Path, folder: Path, release: str, values: dict[str, Any]) -> Path:
-    """The kubeconfig of an operator that may do what the chart lets it with these values, and nothing else."""
-    rendered = Helm(helm, folder).render(values, release=release, namespace=HOME)
-    return granted(
-        control_plane, [one for one in yaml.safe_load_all(rendered) if one], folder / f"{release}.kubeconfig"
-    )
+Account = Callable[[str, dict[str, Any]], Path]
 
 
 @pytest.fixture
-def account(control_plane: ControlPlane, helm: Path, home: str, place: Api, tmp_path: Path) -> Path:
+def account_of(control_plane: ControlPlane, helm: Path, home: str, tmp_path: Path) -> Account:
+    """The kubeconfig of an operator, by its release and values, that may do what the chart lets it, and nothing else."""
+
+    def granting(release: str, values: dict[str, Any]) -> Path:
+        rendered = Helm(helm, tmp_path).render(values, release=release, namespace=HOME)
+        rules = [one for one in yaml.safe_load_all(rendered) if one]
+        return granted(control_plane, rules, tmp_path / f"{release}.kubeconfig")
+
+    return granting
+
+
+@pytest.fixture
+def account(account_of: Account, place: Api) -> Path:
     """The kubeconfig of an operator that may act in this namespace alone."""
-    values = {"watchNamespaces": [place.namespace]}
-    return _account(control_plane, helm, tmp_path, f"op-{place.namespace}", values)
+    return account_of(f"op-{place.namespace}", {"watchNamespaces": [place.namespace]})
 
 
 @pytest.fixture
-def wide_account(control_plane: ControlPlane, helm: Path, home: str, place: Api, tmp_path: Path) -> Path:
+def wide_account(account_of: Account, place: Api) -> Path:
     """The kubeconfig of an operator that may act in all namespaces."""
-    return _account(control_plane, helm, tmp_path, f"wide-{place.namespace}", {})
+    return account_of(f"wide-{place.namespace}", {})
 
 
 @contextlib.asynccontextmanager

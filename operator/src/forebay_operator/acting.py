@@ -6,7 +6,7 @@ The first lists come before any reconcile: whoever reconciles a source whose chi
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from forebay.errors import ForebayError, SpecError, Unavailable
 from forebay.telemetry import Throttle
 from forebay_operator import handlers
 from forebay_operator.broker import LOOK_S, Broker
-from forebay_operator.cluster import SECRET, SOURCE, Gone, Kind, Object
+from forebay_operator.cluster import SECRET, SOURCE, Forbidden, Gone, Kind, Object
 from forebay_operator.context import Context
 from forebay_operator.desired import CHILD_KINDS, OPTIONAL_APIS
 from forebay_operator.measures import Measures
@@ -43,6 +43,8 @@ class Acting:
         self._queue = queue
         self._measures = measures
         self._throttle = Throttle()
+        self._namespaces: tuple[str | None, ...] = ()  # that we may look into; None: the whole cluster
+        self._in_doubt = False  # whether one of these may let us in no more
         self._secrets_since: dict[str | None, str] = {}
         self._listed = asyncio.Event()
         self.unready: str | None = "has not listed everything yet"
@@ -55,7 +57,7 @@ class Acting:
             self.unready = None
             async with _running(*self._always()):
                 restart = asyncio.Event()
-                async with _running(self._stop_when_apis_change(restart)):
+                async with _running(self._stop_when_others_come(restart)):
                     await self._watch(restart)
 
     def _always(self) -> list[Coroutine[Any, Any, None]]:
@@ -64,25 +66,52 @@ class Acting:
         secrets = [self._watch_secrets(namespace) for namespace in self._namespaces]
         return [*workers, *secrets, self._look_at_brokers(), self._look_for_losses(), self._resync()]
 
-    @property
-    def _namespaces(self) -> tuple[str | None, ...]:
-        return self._context.options.namespaces or (None,)
-
     # ------------------------------------------------------------------------------------------------ API server
 
     async def _take_stock(self) -> None:
-        """Find out which APIs there are, and what exists."""
+        """Find out which APIs there are, where we may look, and what exists."""
         kinds = [Kind(*kind) for kind in CHILD_KINDS]
         served = await self._context.cluster.served([SOURCE, SECRET, EVENT, *kinds])
         if SOURCE not in served:
             raise SpecError(f"the API server has no {SOURCE.kind}: kubectl apply -f crds/")
         self._context.kinds = served & frozenset(kinds)
         self._context.platform = replace(self._context.platform, apis=_optional(served))
+        self._namespaces = await self._look_around()
         for namespace in self._namespaces:
             self._secrets_since[namespace] = await self._list_secrets(namespace)
         for kind in sorted({*self._context.kinds, SECRET}):
             await self._list_children(kind)
         await self._list_sources()
+
+    async def _look_around(self) -> tuple[str | None, ...]:
+        """Where we may look: a Role goes with its namespace, and the other namespaces are looked after all the same."""
+        wished = self._context.options.namespaces
+        if not wished:
+            return (None,)
+        found = await self._let_in(wished)
+        shut = sorted({*wished} - {*found})
+        if not found:
+            raise Unavailable(f"the operator may look into none of {', '.join(shut)}: see docs/rbac.md")
+        if shut:
+            self._complain("namespaces not looked into", "there is no right to, or they are gone", namespaces=shut)
+        return found
+
+    async def _other_namespaces(self) -> bool:
+        """Whether others let us in than when we looked around. Asked while one is shut, and when something was refused."""
+        wished = self._context.options.namespaces
+        if not self._in_doubt and len(self._namespaces) >= len(wished):
+            return False
+        self._in_doubt = False
+        return bool(wished) and await self._let_in(wished) != self._namespaces
+
+    async def _let_in(self, namespaces: Iterable[str | None]) -> tuple[str | None, ...]:
+        """Those of the namespaces that we may look into."""
+        found = []
+        for namespace in namespaces:
+            with suppress(Forbidden):
+                await anext(self._context.cluster.list(SOURCE, namespace, metadata_only=True))
+                found.append(namespace)
+        return tuple(found)
 
     async def _list_children(self, kind: Kind) -> None:
         there: set[tuple[Key, ChildId]] = set()
@@ -110,11 +139,13 @@ class Acting:
     async def _watch(self, stop: asyncio.Event) -> None:
         """Watch until `stop`. What ends it otherwise, such as a refusal, is no reason to end with it."""
         handlers.tell_complaints(self._complain)
+        namespaces = tuple(namespace for namespace in self._namespaces if namespace)
         while not stop.is_set():
             try:
-                await watch(self._context.kinds, self._context.options.namespaces, self._hear, stop)
+                await watch(self._context.kinds, namespaces, self._hear, stop)
             except Unavailable as error:
                 self._complain("watches ended", error)
+                self._in_doubt = True
                 await asyncio.sleep(_RETRY_S)
 
     def _hear(self, kind: Kind, told: str | None, item: Object) -> None:
@@ -150,8 +181,8 @@ class Acting:
         lost = [(place, owner) for place, owner in before.items() if place not in there]
         self._wake([world.lose(kind, key, name, uid) for (_, name), (key, uid) in lost])
 
-    async def _stop_when_apis_change(self, stop: asyncio.Event) -> None:
-        """A term of watching knows the kinds that were there when it began; for others it begins again."""
+    async def _stop_when_others_come(self, stop: asyncio.Event) -> None:
+        """A term of watching knows the kinds and namespaces that were there when it began; for others it begins again."""
         optional = [_kind(api) for api in OPTIONAL_APIS]
         while not stop.is_set():
             await asyncio.sleep(DISCOVER_S)
@@ -159,6 +190,9 @@ class Acting:
                 apis = _optional(await self._context.cluster.served(optional))
                 if apis != self._context.platform.apis:
                     self._context.log.info("watches anew: optional APIs came or went", apis=sorted(apis))
+                    stop.set()
+                if await self._other_namespaces():
+                    self._context.log.info("watches anew: namespaces let us in or no more")
                     stop.set()
             except ForebayError as error:
                 self._complain("optional APIs not looked for", error)
@@ -290,6 +324,7 @@ class Acting:
         )
 
     def _complain(self, event: str, error: object, **fields: Any) -> None:
+        self._in_doubt |= isinstance(error, Forbidden)
         held_back = self._throttle.admit(event)
         if held_back is not None:
             self._context.log.warning(event, error=str(error), held_back=held_back or None, **fields)

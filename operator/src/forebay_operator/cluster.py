@@ -1,7 +1,7 @@
 """The operator's one way to the API server: discover, list, apply, delete, report. Nothing else here speaks to it but kopf.
 
 Objects are plain dicts, as the API has them. Errors are Forebay's own: ApiUnavailable (try later) and Refused (trying again
-changes nothing), among them Conflict and Missing. No error holds the content of a Secret.
+changes nothing), among them Forbidden, Conflict and Missing. No error holds the content of a Secret.
 """
 
 import asyncio
@@ -52,6 +52,10 @@ class ApiUnavailable(Unavailable):
 
 class Refused(Rejected):
     """The API server understood and said no."""
+
+
+class Forbidden(Refused):
+    """The operator may not: rules are missing, or have gone with their namespace."""
 
 
 class Conflict(Refused):
@@ -298,7 +302,7 @@ def _refusal(method: str, path: str, status: int, text: str) -> Refused | ApiUna
     if status in (429, 408) or status >= 500:
         return ApiUnavailable(f"the API server answered {status} to {method} {path}: {said}")
     if status == 403:
-        return Refused(f"the operator may not {method} {path}: {said}")
+        return Forbidden(f"the operator may not {method} {path}: {said}")
     return Refused(said)
 
 

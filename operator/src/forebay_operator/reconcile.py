@@ -14,7 +14,7 @@ from forebay.source import WebhookSource
 from forebay.topology import Names, queue_of
 from forebay_operator import capture, children, gather, retire, topology
 from forebay_operator.broker import Broker
-from forebay_operator.cluster import SECRET, Object
+from forebay_operator.cluster import SECRET, Forbidden, Object
 from forebay_operator.conditions import Observed, Trouble, conditions, refused
 from forebay_operator.context import Context
 from forebay_operator.desired import broker_secret, desired, route, secret_names, source_topology, url
@@ -264,7 +264,8 @@ class Reconciler:
         if waits is not None:
             self._look_at_children(run)
             run.note(retiring=waits)
-            run.later(await report(self._context, run.key, run.seen, conditions(run.source, run.observed), {}))
+            with contextlib.suppress(Forbidden):  # rules that have gone with the namespace stop no cleaning up
+                run.later(await report(self._context, run.key, run.seen, conditions(run.source, run.observed), {}))
 
 
 def without_route(source: WebhookSource) -> WebhookSource:

@@ -13,7 +13,7 @@ from forebay.errors import Unavailable
 from forebay.source import API_VERSION, KIND, WebhookSource
 from forebay.topology import Names
 from forebay_operator.broker import LOOK_S, Broker
-from forebay_operator.cluster import Missing, Object
+from forebay_operator.cluster import Forbidden, Missing, Object
 from forebay_operator.context import Context
 from forebay_operator.draining import remove
 from forebay_operator.gather import Unusable, broker_of
@@ -87,7 +87,9 @@ async def _end(context: Context, key: Key, component: str) -> bool:
             "ScaledObject",
             "HorizontalPodAutoscaler",
         ):
-            await context.cluster.delete(one.kind, key.namespace, one.name, child.uid, wait_for_dependents=True)
+            # Where our Role has gone with the namespace, Kubernetes deletes them.
+            with contextlib.suppress(Forbidden):
+                await context.cluster.delete(one.kind, key.namespace, one.name, child.uid, wait_for_dependents=True)
     return bool(running)
 
 
@@ -167,8 +169,13 @@ async def _release(context: Context, key: Key, seen: Source, left: list[str], wa
             "QueuesRetained" if left else "BrokerNotCleaned",
             warning[:1].upper() + warning[1:],
         )
-    with contextlib.suppress(Missing):  # somebody was faster; a conflict is none of that, and tried again
+    try:
         await context.cluster.apply(_with_finalizers(key, seen, []))
+    except Missing:
+        pass  # somebody was faster; a conflict is none of that, and tried again
+    except Forbidden as error:
+        remedy = f"If its Role went with the namespace: kubectl forebay force-finalize {key.name} -n {key.namespace}"
+        raise Forbidden(f"{error}. {remedy}") from error
     context.forget(key)
 
 
