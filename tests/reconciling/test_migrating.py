@@ -10,6 +10,7 @@ import pytest
 from forebay.topology import Names, ways_into
 from forebay_operator.migrating import heir_of
 from tests.reconciling.provider import Provider, sending
+from tests.reconciling.sources import source
 from tests.reconciling.test_draining import Moody, wanted
 from tests.support.apiserver import Api, ControlPlane, OperatorProcess, operator
 from tests.support.brokers import VirtualHost
@@ -80,3 +81,20 @@ async def test_a_queue_of_other_arguments_is_replaced_under_load(
 async def _killed(process: OperatorProcess) -> None:
     process.process.kill()
     await process.process.wait()
+
+
+async def test_a_dead_letter_queue_of_other_arguments_is_kept_and_it_is_said_how_to_renew_it(
+    place: Api, running: OperatorProcess, newest_broker: VirtualHost
+) -> None:
+    names = Names(place.namespace, "github")
+    path = f"queues/{quote(newest_broker.name, safe='')}/{names.dead}"
+    await newest_broker.management.put(path, {"durable": True, "arguments": OF_OLD})
+    await newest_broker.put(names.dead)
+    await place.apply(source())
+    said = (await place.until("github", "TopologyReady", "False", "QueueInequivalent"))["message"]
+    assert f"kubectl forebay dlq replay github -n {place.namespace} --all" in said
+    assert f"rabbitmqctl delete_queue --vhost {newest_broker.name} {names.dead}:" in said
+    assert (await arguments(newest_broker, place))["dead"] == OF_OLD
+    await newest_broker.management.delete(path)
+    await place.until("github", "TopologyReady", "True", within_s=40)
+    assert (await arguments(newest_broker, place))["dead"] != OF_OLD

@@ -69,7 +69,7 @@ async def settle(context: Context, key: Key, source: WebhookSource, broker: Brok
     except Refused as error:
         return Standing(Trouble("ChildRefused", f"The API server refuses a broker login's Secret: {error}"), 30.0)
     except Inequivalent as error:
-        return Standing(Trouble("QueueInequivalent", f"{error}. See docs/upgrade.md"), 60.0)
+        return Standing(Trouble("QueueInequivalent", f"{error}. {_how_to_renew(source, broker)}"), 60.0)
     except Unavailable as error:
         trouble = Trouble("BrokerUnavailable", f"{error}. Webhooks that were accepted are safe; it is tried again.")
         return Standing(trouble, None if broker.failure else 5.0)  # the next look that succeeds wakes us
@@ -106,6 +106,17 @@ async def _fill_slots(source: WebhookSource, broker: Broker) -> None:
 def objects(source: WebhookSource, broker: Broker) -> list[BrokerObject]:
     """Everything the source needs on the broker, users aside."""
     return [*shared_objects(broker.vhost), *source_objects(broker.vhost, source_topology(source))]
+
+
+def _how_to_renew(source: WebhookSource, broker: Broker) -> str:
+    """What a person does about a queue that no migration replaces: it may hold something, so it is never deleted unasked."""
+    there = (item.name for item in broker.holdings.lacks(objects(source, broker)) if item.kind == "queue")
+    name = next((name for name in there if name in broker.holdings.queues), None)
+    if name is None:
+        return "See docs/upgrade.md"
+    letters = f"kubectl forebay dlq replay {source.name} -n {source.namespace} --all"
+    emptied = f"Empty it ({letters}, or discard them)" if name == _names(source).dead else "Wait until it holds nothing"
+    return f"{emptied}, then rabbitmqctl delete_queue --vhost {broker.vhost} {name}: it is made anew (docs/upgrade.md)"
 
 
 def dropped(source: WebhookSource, broker: Broker) -> tuple[str, ...]:
