@@ -6,7 +6,7 @@ or the API server can not be had its tests are skipped, and the summary says so;
 """
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -51,6 +51,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for release in sorted({release for item in session.items if (release := _release(item))}):
         with suppress(Unavailable):  # the tests that need it will say so
             brokers.root(release)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Of a test that fails tell also what its broker has said: its folder goes with the run."""
+    report = yield
+    release = _release(item) if report.failed else None
+    broker = item.config.stash[BROKERS].known.get(release or "")
+    if broker is not None and broker.log.exists():
+        last = broker.log.read_text(errors="replace").splitlines()[-60:]
+        report.sections.append((f"the end of the log of RabbitMQ {release}", "\n".join(last)))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -28,7 +28,10 @@ async def test_a_worker_sees_its_queues_and_a_missing_one_disturbs_nothing(broke
     depths = Depths(consumer.link, (NAMES.queue("gone"), NAMES.dead, NAMES.queue()), every_s=0.1)
     tasks = [asyncio.ensure_future(consumer.run()), asyncio.ensure_future(depths.run())]
     try:
-        await eventually(so(lambda: depths.of(NAMES.dead) == 3))
+        await eventually(
+            so(lambda: depths.of(NAMES.dead) == 3),
+            instead=lambda: (depths.of(NAMES.dead), consumer.link.error, consumer.consuming, tasks),
+        )
         await eventually(so(lambda: depths.of(NAMES.queue()) == 0))
         assert math.isnan(depths.of(NAMES.queue("gone")))
         assert consumer.consuming

@@ -118,8 +118,8 @@ async def working(place: Place, settings: WorkerSettings, said: io.StringIO | No
     """The worker on this test's loop, which writes its log to `said`."""
     worker = Worker(Runtime(root=place.write(settings)), Log({}, stream=io.StringIO() if said is None else said))
     running = asyncio.ensure_future(worker.run())
-    await eventually(lambda: _is(worker.unready() is None))
     try:
+        await eventually(lambda: _is(worker.unready() is None), instead=lambda: (worker.unready(), running))
         yield worker
     finally:
         await worker.drain()

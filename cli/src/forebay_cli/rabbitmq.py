@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,7 @@ from forebay.management import Management
 from forebay_cli.distribution import INSIDE, PATH, beside, server, start_command
 
 NODE = "forebay@localhost"
+_STOP_S = 1.0  # far longer than SIGSTOP takes
 START_S = 60.0  # a loaded machine takes long; an idle one three to five seconds
 _KEEPER = Path(__file__).resolve().with_name("keeper.py")
 
@@ -128,8 +130,11 @@ class PrivateBroker:
         await self.start()
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): connections stay open, nothing answers."""
+        """Freeze it (SIGSTOP): connections stay open, and nothing answers from the moment on that this returns."""
         self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + _STOP_S
+        while self.pid and not _is_stopped(self.pid) and time.monotonic() < deadline:
+            time.sleep(0.001)  # its threads stop one by one
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -238,6 +243,17 @@ def _keep(
         stderr=log,
         start_new_session=True,  # a terminal's Ctrl-C is for us, not for the broker
     )
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether no thread of the process runs."""
+    try:
+        return all(
+            (thread / "stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+            for thread in Path(f"/proc/{pid}/task").iterdir()
+        )
+    except OSError:  # one ended as we looked
+        return False
 
 
 def _stdout(process: "subprocess.Popen[bytes]") -> IO[bytes]:
