@@ -1,35 +1,26 @@
 """forebay dlq: look at dead letters, replay or discard them."""
 
-import itertools
 import json
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from forebay.errors import Rejected, SpecError
+from forebay.errors import SpecError
 from forebay_cli import options
+from forebay_cli.dead import deeds
 from forebay_cli.dead.choice import Choice, moment
-from forebay_cli.dead.letter import Letter
-from forebay_cli.dead.reader import Reader, reader
-from forebay_cli.dead.replay import nothing, replayer
-from forebay_cli.dead.show import full, sections, summary
-from forebay_cli.dead.work import Order, Tally, work
-from forebay_cli.drawing import plain
+from forebay_cli.dead.printing import finish, print_list
+from forebay_cli.dead.show import full, sections
+from forebay_cli.dead.work import Order, Tally
 from forebay_cli.placing import Place, at
 from forebay_cli.state import Home
 from forebay_cli.target import Target
 from forebay_cli.where import Cluster
-
-PIPE_WIDTH = 200  # columns where there is no screen to end
-_STRANGE = "no envelope of Forebay's, sent as it is: a worker that can still not read it buries it again"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -121,13 +112,11 @@ def list_(
     """
     choice = _choice_of(**chosen)
     place = Place(home=home, source=options.one_of(name, source_key), broker=broker, cluster=cluster)
-    found, counts, total = at(place, lambda there: _list(there, choice, limit))
+    found, counts, total = at(place, lambda there: deeds.list_(there, choice, limit))
     if output == "json":
         click.echo(json.dumps(found, indent=2))
-        return
-    if found:
-        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(_table(found))
-    _print_counts(len(found), counts, total)
+    else:
+        print_list(found, counts, total)
 
 
 @command.command(
@@ -157,7 +146,7 @@ def show(
     place, ids = _named(home, words, source_key, broker, cluster)
     if len(ids) != 1:
         raise SpecError("one dead letter is shown at a time; give one id")
-    letter = at(place, lambda there: _find(there, ids[0]))
+    letter = at(place, lambda there: deeds.find(there, ids[0]))
     if body_to is not None and letter.claim is not None:
         raise SpecError(
             f"its body is in object storage, at {letter.claim.key}: fetch it there with the storage's own tools"
@@ -206,7 +195,7 @@ def replay(
     """
     place, ids = _named(home, words, source_key, broker, cluster)
     order = _order("replayed", ids, given)
-    _finish(order, at(place, lambda there: _replay(there, order)), output)
+    finish(order, at(place, lambda there: deeds.replay(there, order)), output)
 
 
 @command.command(
@@ -244,7 +233,7 @@ def discard(
     order = _order("discarded", ids, given)
     if not (yes or order.dry_run):
         _ask(place, order)
-    _finish(order, at(place, lambda there: _discard(there, order)), output)
+    finish(order, at(place, lambda there: deeds.discard(there, order)), output)
 
 
 # ------------------------------------------------------------------------------------------------- what is asked for
@@ -294,138 +283,12 @@ def _order(verb: str, ids: tuple[str, ...], given: dict[str, Any]) -> Order:
 
 def _ask(place: Place, order: Order) -> None:
     async def counted(there: Target) -> tuple[str, Tally]:
-        return there.source, await _count(there, order)
+        return there.source, await deeds.count(there, order)
 
     source, count = at(place, counted)
     if not count.meant:
         return
     click.confirm(f"{count.meant} of {count.total} dead letters of {source} will be gone for good. Sure?", abort=True)
-
-
-# ------------------------------------------------------------------------------------------------- what is done
-
-
-async def _list(place: Target, choice: Choice, limit: int) -> tuple[list[dict[str, Any]], Counter[str], int]:
-    found: list[dict[str, Any]] = []
-    counts: Counter[str] = Counter()
-    async with reader(place.url, place.names) as letters:
-        async for letter, _ in letters.letters():
-            if choice.means(letter):
-                counts[letter.reason] += 1
-                if len(found) < limit:
-                    found.append(summary(letter))
-        return found, counts, letters.total
-
-
-async def _find(place: Target, id_: str) -> Letter:
-    async with reader(place.url, place.names) as letters:
-        async for letter, _ in letters.letters():
-            if letter.id == id_:
-                return letter
-    raise Rejected(f"there is no dead letter {id_} of {place.source}; dlq list shows those there are")
-
-
-async def _count(place: Target, order: Order) -> Tally:
-    async with reader(place.url, place.names) as letters:
-        return await _counted(letters, order)
-
-
-async def _counted(letters: Reader, order: Order) -> Tally:
-    tally = Tally(total=letters.total)
-    async for letter, _ in letters.letters():
-        if order.choice.means(letter):
-            tally.reasons[letter.reason] += 1
-            if tally.meant == order.limit:
-                break
-    tally.looked_at = letters.seen
-    return tally
-
-
-async def _replay(place: Target, order: Order) -> Tally:
-    if order.dry_run:
-        return await _count(place, order)
-    async with replayer(place.url, place.names) as deed, reader(place.url, place.names) as letters:
-        return await work(letters, order, deed)
-
-
-async def _discard(place: Target, order: Order) -> Tally:
-    if order.dry_run:
-        return await _count(place, order)
-    async with reader(place.url, place.names) as letters:
-        return await work(letters, order, nothing)
-
-
-# ------------------------------------------------------------------------------------------------- what is shown
-
-
-def _table(found: list[dict[str, Any]]) -> Table:
-    """One line each; where the screen ends, the detail does."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("id", "age", "reason", "event", "queue", "attempts", "detail"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if name == "detail" else None)
-    for row in found:
-        cells = (row["id"], row["reason"], row.get("event_type") or "", row["queue"] or "?", row["detail"])
-        id_, reason, event, queue, detail = (Text(plain(cell)) for cell in cells)
-        attempts = str(row.get("attempts_made", ""))
-        table.add_row(id_, _age(row["died_at"]), reason, event, queue, attempts, detail)
-    return table
-
-
-def _age(died_at: str) -> str:
-    """How long ago, in the largest unit of which there are two."""
-    if died_at == "?":
-        return died_at
-    seconds = max(0.0, time.time() - moment(died_at, 0) / 1000)
-    unit, length = next(
-        (u, n) for u, n in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if seconds >= 2 * n or n == 1
-    )
-    return f"{seconds // length:.0f}{unit}"
-
-
-def _print_counts(shown: int, counts: Counter[str], total: int) -> None:
-    by_reason = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
-    more = f"; {shown} shown, --limit shows more" if shown < counts.total() else ""
-    click.echo(f"{counts.total():,} of {total:,} dead letters{f': {by_reason}' if by_reason else ''}{more}", err=True)
-
-
-def _finish(order: Order, tally: Tally, output: str) -> None:
-    """Print what became of it, and end with the exit code for it."""
-    if output == "json":
-        click.echo(json.dumps(_as_json(order, tally), indent=2))
-    else:
-        _print_tally(order, tally)
-    if tally.stopped:
-        sys.exit(130)
-    if tally.failures:
-        sys.exit(1)
-
-
-def _print_tally(order: Order, tally: Tally) -> None:
-    done = tally.meant if order.dry_run else tally.done
-    verb = f"would be {order.verb}" if order.dry_run else order.verb
-    by_reason = ", ".join(f"{count:,} {reason}" for reason, count in tally.reasons.most_common())
-    click.echo(f"{done:,} of {tally.total:,} dead letters {verb}{f' ({by_reason})' if by_reason else ''}")
-    if tally.strange and order.verb == "replayed":
-        click.echo(f"{tally.strange:,} of them {_STRANGE}", err=True)
-    if tally.stopped:
-        click.echo("stopped; the rest is as it was", err=True)
-    for id_, why in itertools.islice(tally.failures, 20):
-        click.echo(f"kept {id_}: {why}", err=True)
-    if len(tally.failures) > 20:
-        click.echo(f"and {len(tally.failures) - 20} more were kept", err=True)
-
-
-def _as_json(order: Order, tally: Tally) -> dict[str, object]:
-    return {
-        "dry_run": order.dry_run,
-        "total": tally.total,
-        "matched": tally.meant,
-        order.verb: tally.done,
-        "no_envelope": tally.strange,
-        "by_reason": dict(tally.reasons),
-        "failed": [{"id": id_, "error": why} for id_, why in tally.failures],
-        "stopped": tally.stopped,
-    }
 
 
 def _save(body: bytes, file: Path) -> None:
