@@ -12,7 +12,7 @@ from forebay.errors import SpecError
 from forebay.placeholders import misplaced
 from forebay.settings import Destination
 from forebay_operator.desired import Platform
-from forebay_operator.desired.settings import worker_settings
+from forebay_operator.desired.worker_settings import worker_settings
 from forebay_worker.request import RequestWriter, Unsendable, parse_url
 from tests.support.envelopes import envelope
 from tests.support.sources import manifest as source

@@ -16,7 +16,7 @@ from forebay import manifest
 from forebay.errors import SpecError
 from forebay.settings import Destination, OAuth2, Runtime
 from forebay_operator.desired import Platform
-from forebay_operator.desired.settings import worker_settings
+from forebay_operator.desired.worker_settings import worker_settings
 from forebay_worker import oauth
 from forebay_worker.authorized import AuthorizedDelivery
 from forebay_worker.outcome import Delivered, Failed, Outcome, Refused

@@ -16,7 +16,7 @@ from forebay.settings import IngestSettings
 from forebay.signatures.key_ring import read_certificate, read_key_set
 from forebay.signatures.presets import preset, presets
 from forebay_operator.desired import Platform, desired
-from forebay_operator.desired.settings import ingest_settings
+from forebay_operator.desired.ingest_settings import ingest_settings
 from tests.receiving.endpoint import Endpoint, request
 from tests.receiving.wire import finals
 from tests.support import publishing

@@ -12,7 +12,7 @@ from forebay.manifest import ManifestError, read_source
 from forebay.signatures.presets import parse_preset, presets
 from forebay.signatures.senders import Senders
 from forebay_operator.desired import Platform
-from forebay_operator.desired.settings import ingest_settings
+from forebay_operator.desired.ingest_settings import ingest_settings
 from tests.receiving.endpoint import request
 from tests.receiving.wire import finals
 from tests.support import sources

@@ -14,8 +14,8 @@ from forebay.signatures.configured import scheme_of
 from forebay.signatures.elsewhere import Line
 from forebay.signatures.presets import parse_preset, presets
 from forebay.signatures.scheme import Scheme
+from forebay_operator.desired.ingest_settings import ingest_settings
 from forebay_operator.desired.platform import Platform
-from forebay_operator.desired.settings import ingest_settings
 from tests.support.command_line import forebay
 from tests.verifying.signed import GITHUB, STANDARD, STRIPE, signed, verdict
 

@@ -22,8 +22,8 @@ from forebay_cli.private import write_private
 from forebay_cli.sampling import USUAL_EVENT, Sampler
 from forebay_cli.state import Home, Notes
 from forebay_operator.desired.exposure import with_token
+from forebay_operator.desired.ingest_settings import ingest_settings
 from forebay_operator.desired.platform import Platform
-from forebay_operator.desired.settings import ingest_settings
 
 Secrets = dict[str, dict[str, bytes]]
 Key = tuple[str, str]  # a Secret's name, and a key in it

@@ -12,8 +12,9 @@ from forebay_cli.given import Given, find, given, noted
 from forebay_cli.state import Home
 from forebay_cli.sweeping import Found, least_age, let_go, look
 from forebay_cli.target import Target, target
+from forebay_operator.desired.ingest_settings import ingest_settings
 from forebay_operator.desired.platform import Platform
-from forebay_operator.desired.settings import ingest_settings, secret_file
+from forebay_operator.desired.settings_of_both import secret_file
 
 _MIB = 1024 * 1024
 

@@ -26,7 +26,7 @@ from forebay_cli.local.run import PLATFORM, LocalRun, checked_port
 from forebay_cli.local.watch import Flow, flow
 from forebay_cli.state import Notes, Running, RunningProcess
 from forebay_operator.desired import broker_secret, desired
-from forebay_operator.desired.settings import queue_names
+from forebay_operator.desired.lanes import queue_names
 
 USUAL_PORT = 8080
 CONFIG = "config"  # every process's folder has one

@@ -6,8 +6,8 @@ provider sends again, or the webhooks wait in their queue until another worker i
 
 from forebay.source import WebhookSource
 from forebay_operator.desired import ingest, worker
+from forebay_operator.desired.lanes import queue_names
 from forebay_operator.desired.metadata import Component, Object, ingest_name, metadata, selector, worker_name
-from forebay_operator.desired.settings import queue_names
 
 
 def objects(source: WebhookSource) -> list[Object]:

@@ -4,10 +4,11 @@ from forebay.settings import dump
 from forebay.source import WebhookSource
 from forebay.source.cluster import PodTemplate, Resources
 from forebay.source.references import SecretKeyRef
+from forebay_operator.desired.ingest_settings import INGESTS, ingest_settings
 from forebay_operator.desired.metadata import Object, ingest_name, metadata, selector
 from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.pod import NO_VERSIONS, Process, Versions, deployment, service_account
-from forebay_operator.desired.settings import INGESTS, fingerprint, ingest_settings
+from forebay_operator.desired.settings import fingerprint
 
 PORT = 8080
 RESOURCES = Resources(requests={"cpu": "100m", "memory": "64Mi"}, limits={"memory": "512Mi"})

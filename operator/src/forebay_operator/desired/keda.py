@@ -10,10 +10,10 @@ import re
 from forebay.source import WebhookSource
 from forebay.source.cluster import KEDA_LOOKS_S, WorkerAutoscaling
 from forebay.topology import Names
-from forebay_operator.desired.lanes import lanes_of, leaving_of
+from forebay_operator.desired.lanes import lanes_of, leaving_of, queue_names
 from forebay_operator.desired.metadata import Object, account_name, broker_secret, metadata, worker_name
 from forebay_operator.desired.platform import SCALED_OBJECT, TRIGGER_AUTHENTICATION, Platform
-from forebay_operator.desired.settings import concurrency, queue_names
+from forebay_operator.desired.worker_settings import concurrency
 
 # Rounds of deliveries that one worker may have before it.
 ROUNDS = 10

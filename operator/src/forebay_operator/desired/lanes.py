@@ -1,4 +1,4 @@
-"""Which lanes a queue has: those of the spec, and those of an earlier spec that are not empty yet."""
+"""Which queues a source has, and which lanes a queue: those of the spec, and those of an earlier spec that are not empty yet."""
 
 from collections.abc import Iterable
 
@@ -11,6 +11,12 @@ class Leaving(Queue):
     """A queue to which nothing is routed any more, or some lanes of one, with workers until what is there is delivered."""
 
     lanes: tuple[str, ...] = ()  # short names
+
+
+def queue_names(source: WebhookSource) -> tuple[str, ...]:
+    """The source's queues; `default` is always there, and last."""
+    named = (queue.name for queue in source.spec.queues if queue.name != DEFAULT_QUEUE)
+    return (*dict.fromkeys(named), DEFAULT_QUEUE)
 
 
 def lanes_of(source: WebhookSource, queue: str) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from forebay.source import WebhookSource
 from forebay_operator.desired.ingest import PORT
+from forebay_operator.desired.ingest_settings import fetches_keys
 from forebay_operator.desired.metadata import Component, Object, account_name, metadata, selector
 from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.pod import ADMIN_PORT
-from forebay_operator.desired.settings import fetches_keys
 
 # Where clouds and nodes hand out credentials: link-local, and what lies elsewhere. The worker refuses the same by itself.
 _METADATA_V4 = ("100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "192.0.0.192/32")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from forebay.source import WebhookSource
 from forebay.source.deduplication import Deduplication
 from forebay_operator.desired.prometheus_rule import SLOW_CONFIRM_S, series, share_refused
-from forebay_operator.desired.settings import paces
+from forebay_operator.desired.worker_settings import paces
 
 _RANGE = "$__rate_interval"  # Grafana's: four scrapes, or a pixel if that is more
 

@@ -6,9 +6,9 @@ The number of pods is then the autoscaler's: a Deployment that has one does not 
 from forebay.source import WebhookSource
 from forebay.source.cluster import Autoscaling, IngestAutoscaling
 from forebay_operator.desired import keda
+from forebay_operator.desired.lanes import queue_names
 from forebay_operator.desired.metadata import Component, Object, ingest_name, metadata, worker_name
 from forebay_operator.desired.platform import Platform
-from forebay_operator.desired.settings import queue_names
 
 CPU_PERCENT = 70
 

@@ -2,8 +2,8 @@
 
 from forebay.source import WebhookSource
 from forebay.topology import Names, Retention, SourceTopology
-from forebay_operator.desired.lanes import lanes_of
-from forebay_operator.desired.settings import paces, queue_names
+from forebay_operator.desired.lanes import lanes_of, queue_names
+from forebay_operator.desired.worker_settings import paces
 
 
 def source_topology(source: WebhookSource) -> SourceTopology:

@@ -9,10 +9,12 @@ from forebay.source.cluster import PodTemplate, Resources
 from forebay.source.references import SecretKeyRef
 from forebay.source.worker import Auth, Tls, Worker
 from forebay_operator.desired.ingest import storage_credentials
+from forebay_operator.desired.lanes import queue_names
 from forebay_operator.desired.metadata import Object, worker_name
 from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.pod import NO_VERSIONS, Process, Versions, deployment, service_account
-from forebay_operator.desired.settings import fingerprint, queue_names, replicas, worker_file, worker_settings
+from forebay_operator.desired.settings import fingerprint, worker_file
+from forebay_operator.desired.worker_settings import replicas, worker_settings
 
 RESOURCES = Resources(requests={"cpu": "100m", "memory": "64Mi"}, limits={"memory": "512Mi"})
 
