@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -114,22 +114,36 @@ def _from_text(parser: _Parser, variable: str, text: str, how: Mapping[str, obje
 
 
 def _parser(environment: Mapping[str, str]) -> _Parser:
-    parser = _Parser(environment)
-    switch = argparse.BooleanOptionalAction
-    usual = Options()
-    add = parser.flag
+    parser, usual = _Parser(environment), Options()
+    _add_what_it_makes(parser.flag, usual.platform)
+    _add_whom_pods_reach(parser.flag)
+    _add_dashboards(parser.flag, usual.platform)
+    _add_how_it_runs(parser.flag, usual)
+    _add_leading(parser.flag, usual, environment)
+    parser.add_argument("--version", action="version", version=version("forebay-operator"))
+    return parser
+
+
+_Add = Callable[..., None]
+_SWITCH = argparse.BooleanOptionalAction
+
+
+def _add_what_it_makes(add: _Add, usual: Platform) -> None:
     add(
         "namespace", action="append", default=[], metavar="NS", help="watch this namespace only (repeatable; none: all)"
     )
-    add("ingest-image", metavar="IMAGE", help=f"image of ingest pods (default {usual.platform.ingest_image})")
-    add("worker-image", metavar="IMAGE", help=f"image of worker pods (default {usual.platform.worker_image})")
+    add("ingest-image", metavar="IMAGE", help=f"image of ingest pods (default {usual.ingest_image})")
+    add("worker-image", metavar="IMAGE", help=f"image of worker pods (default {usual.worker_image})")
     add(
         "image-pull-secret", action="append", default=[], metavar="NAME", help="Secret to pull images with (repeatable)"
     )
     add("default-broker", type=_secret, metavar="NS/SECRET", help="broker of sources that name none")
-    add("allow-private", action=switch, default=True, help="destinations may have private addresses")
-    add("allow-loopback", action=switch, default=False, help="destinations may be the pod itself")
-    add("network-policies", action=switch, default=True, help="say whom pods may talk to (default yes)")
+
+
+def _add_whom_pods_reach(add: _Add) -> None:
+    add("allow-private", action=_SWITCH, default=True, help="destinations may have private addresses")
+    add("allow-loopback", action=_SWITCH, default=False, help="destinations may be the pod itself")
+    add("network-policies", action=_SWITCH, default=True, help="say whom pods may talk to (default yes)")
     add("ingress-namespace", action="append", default=[], metavar="NS", help="webhooks come from here (none: anywhere)")
     add(
         "monitoring-namespace",
@@ -146,23 +160,35 @@ def _parser(environment: Mapping[str, str]) -> _Parser:
         metavar="PORT",
         help="of brokers (default 5671, 5672)",
     )
+
+
+def _add_dashboards(add: _Add, usual: Platform) -> None:
     add(
         "dashboard-label",
         type=_label,
-        default=(usual.platform.dashboard_label, usual.platform.dashboard_label_value),
+        default=(usual.dashboard_label, usual.dashboard_label_value),
         metavar="KEY=VALUE",
         help="by which Grafana's sidecar finds dashboards (default grafana_dashboard=1)",
     )
     add(
         "dashboard-folder-annotation",
-        default=usual.platform.dashboard_folder_annotation,
+        default=usual.dashboard_folder_annotation,
         metavar="KEY",
         help="by which it is told their folder (default grafana_folder)",
     )
+
+
+def _add_how_it_runs(add: _Add, usual: Options) -> None:
     add("admin-address", default=usual.admin_address, metavar="HOST:PORT", help="/healthz, /readyz, /metrics")
     add("log-format", choices=("json", "text"), default="json", help="form of the log lines (default json)")
     add("log-level", choices=LEVELS, default="info", help="least level of the log lines (default info)")
-    add("workers", type=_positive, default=usual.workers, metavar="N", help="reconciles at once (default 16)")
+    add(
+        "workers",
+        type=_positive,
+        default=usual.workers,
+        metavar="N",
+        help="reconciles at once, half of them at most at one broker (default 16)",
+    )
     add(
         "resync",
         type=_positive,
@@ -170,7 +196,10 @@ def _parser(environment: Mapping[str, str]) -> _Parser:
         metavar="SECONDS",
         help="look at everything again (default 600)",
     )
-    add("leader-election", action=switch, default=False, help="only one of several replicas acts")
+
+
+def _add_leading(add: _Add, usual: Options, environment: Mapping[str, str]) -> None:
+    add("leader-election", action=_SWITCH, default=False, help="only one of several replicas acts")
     add("lease-namespace", default=usual.lease_namespace, metavar="NS", help="namespace of the Lease")
     add("lease-name", default=usual.lease_name, metavar="NAME", help="name of the Lease")
     add(
@@ -179,8 +208,6 @@ def _parser(environment: Mapping[str, str]) -> _Parser:
         metavar="NAME",
         help="who holds the Lease (default: host name)",
     )
-    parser.add_argument("--version", action="version", version=version("forebay-operator"))
-    return parser
 
 
 def _secret(text: str) -> tuple[str, str]:
