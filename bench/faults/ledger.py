@@ -60,7 +60,7 @@ class Ledger:
         self.answers: Counter[Answer] = Counter()
         self.refused: Counter[int] = Counter()  # by status
         self.impolite = 0  # refusals for our own reasons without Retry-After
-        self.unreachable = 0  # times that a sender found nobody to connect to
+        self.unreachable: Counter[str] = Counter()  # times that a sender found nobody to connect to, by why
         self.foreign = 0  # deliveries that are no webhook of this run, or not byte for byte one
         self.misnamed = 0  # webhooks whose X-Forebay-Id was not always the same
         self.reasons: Counter[str] = Counter()  # of dead letters

@@ -115,14 +115,15 @@ class Load:
     async def _connect(self) -> _Link | None:
         endpoints = self._endpoints()
         self._turn += 1
+        why = "nobody is ready"
         for step in range(len(endpoints)):
             try:
                 async with asyncio.timeout(self._connect_s):
                     address = endpoints[(self._turn + step) % len(endpoints)]
                     return _Link(*await asyncio.open_connection(*address, **self._tls))
-            except (OSError, TimeoutError):
-                continue
-        self._ledger.unreachable += 1
+            except OSError as error:  # a timeout is one
+                why = type(error).__name__
+        self._ledger.unreachable[why] += 1
         return None
 
     async def _send(self, link: _Link) -> bool:

@@ -91,10 +91,11 @@ async def test_nobody_to_connect_to_is_no_webhook_sent() -> None:
     load = Load(ledger, lambda: [("127.0.0.1", 1)], path="/hook", rate=200, connections=1)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         group.create_task(load.run())
-        while ledger.unreachable < 3:
+        while ledger.unreachable.total() < 3:
             await asyncio.sleep(0.01)
         load.stop()
     assert len(ledger) == 0
+    assert set(ledger.unreachable) == {"ConnectionRefusedError"}
 
 
 def test_a_body_that_was_changed_has_no_number() -> None:

@@ -18,6 +18,8 @@ from tests.cluster.cluster import HERE, Cluster, Object, Refused, is_ready
 from tests.support.helm import TREE
 
 SOURCE = "ledger"
+# Half of what pods ask for by default: several sources, their successors in a rollout, and all else share a node of two cores.
+RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 _CODE = ("account", "dead_letters", "destination", "ledger", "sender", "webhooks")
 
 
@@ -105,11 +107,15 @@ class Tenant:
 
     def source(self, **changes: Any) -> Object:
         spec = {
-            "ingest": {"verification": {"provider": "GitHub", "secretRefs": [{"name": "github", "key": "secret"}]}},
+            "ingest": {
+                "verification": {"provider": "GitHub", "secretRefs": [{"name": "github", "key": "secret"}]},
+                "resources": RESOURCES,
+            },
             # Long enough for every outage here: what is dead-lettered is what the destination refuses for good.
             "retry": {"schedule": ["1s", "1s", "2s", "3s", "5s"], "maxAttempts": 100},
             "worker": {
                 "concurrency": 20,
+                "resources": RESOURCES,
                 "destination": {"url": f"http://orders.{self.namespace}.svc/webhooks", "timeout": "4s"},
             },
         }

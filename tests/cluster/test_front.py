@@ -1,5 +1,9 @@
-"""Through a real proxy with TLS: by an Ingress, and by an HTTPRoute; and how soon a new source takes webhooks."""
+"""Through a real proxy with TLS: by an Ingress, and by an HTTPRoute; and how soon a new source takes webhooks.
 
+LONG=1: twenty new sources.
+"""
+
+import math
 import os
 import time
 from typing import Any
@@ -17,7 +21,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 INGRESS = {"ingress": {"className": "contour", "host": BY_INGRESS, "tls": {"secretName": CERTIFICATE}}}
 ROUTE = {"httpRoute": {"parentRefs": [{"name": "public", "namespace": NAMESPACE}], "hostnames": [BY_ROUTE]}}
-SOURCES = 20
+SOURCES = 20 if os.environ.get("LONG") else 6
 P95_S = 5.0
 
 
@@ -58,7 +62,7 @@ def test_a_signed_webhook_comes_in_by_https_and_goes_out_to_a_service(
 def test_a_new_source_takes_webhooks_within_seconds(proxy: Front, someone: Tenant, results: dict[str, Any]) -> None:
     proxy.give_certificate(someone.namespace)
     took = sorted(_apply_to_accept_s(proxy, someone, f"new-{number}") for number in range(SOURCES))
-    results["apply_to_accept_p95_s"] = round(took[int(0.95 * SOURCES) - 1], 2)
+    results["apply_to_accept_p95_s"] = round(took[math.ceil(0.95 * SOURCES) - 1], 2)
     results["apply_to_accept_s"] = [round(one, 2) for one in took]
     # On a machine that others use each process waits for its turn so much longer.
     waits = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

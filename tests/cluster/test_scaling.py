@@ -18,7 +18,8 @@ LONG = bool(os.environ.get("LONG"))
 BURST, RATE = (30_000, 300.0) if LONG else (2_000, 100.0)
 MOST = 3
 # KEDA looks every ten seconds: with a cooldown as short as that, one look at an empty queue would end all workers.
-AUTOSCALING = {"minReplicas": 0, "maxReplicas": MOST, "targetQueueLength": 200, "cooldown": "30s"}
+COOLDOWN = "30s" if LONG else "15s"
+AUTOSCALING = {"minReplicas": 0, "maxReplicas": MOST, "targetQueueLength": 200, "cooldown": COOLDOWN}
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200 if LONG else 400)]
 

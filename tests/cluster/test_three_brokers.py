@@ -30,7 +30,8 @@ def replicated(cluster: Cluster, someone: Tenant) -> Iterator[Tenant]:
     made.wait_ready()
     _until_three_copies(made)
     yield made
-    made.kubectl("delete", "whs", "--all", "--timeout=90s")  # while there is a broker to clean up on
+    if cluster.node is None:  # ours is thrown away, with all that is on it
+        made.kubectl("delete", "whs", "--all", "--timeout=90s")  # while there is a broker to clean up on
     cluster.kubectl("delete", "namespace", THREE.namespace, "--wait=false")
 
 

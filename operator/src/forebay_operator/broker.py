@@ -188,7 +188,7 @@ class Broker:
         self.address = place
         self.holdings = Holdings()
         self.depths: dict[str, Depth] = {}
-        self.looked: float | None = None  # when holdings were last taken, in monotonic seconds
+        self.looked: float | None = None  # when holdings were last taken: the begin of that, in monotonic seconds
         self.version = ""
         self.born: dict[str, float] = {}  # queues that came into being while we looked on
         self.failure: ForebayError | None = None  # of the last look, or of a call since then that got no answer
@@ -273,8 +273,8 @@ class Broker:
             get(f"vhosts/{vhost}/permissions"),
             get(f"vhosts/{vhost}/topic-permissions"),
         )
-        before = self.holdings.queues if self.looked is not None else None
-        self._first = self._first or began
+        before, now = self.holdings.queues if self.looked is not None else None, time.monotonic()
+        self._first = self._first or now
         self.holdings = Holdings(
             queues={q["name"]: q.get("arguments", {}) for q in queues},
             exchanges={e["name"]: (e["type"], e.get("arguments", {})) for e in exchanges},
@@ -291,7 +291,7 @@ class Broker:
         }
         for name in self.holdings.queues:
             if before is not None and name not in before:
-                self.born.setdefault(name, began)
+                self.born.setdefault(name, now)
         self.looked = began
 
     async def declare(self, wanted: Iterable[BrokerObject], *, again: bool = False) -> None:
@@ -299,10 +299,10 @@ class Broker:
         lacking = list(wanted) if again else self.holdings.lacks(wanted)
         if not lacking:
             return
-        now = time.monotonic()
         with self._answering() as management:
             await management.declare(lacking, settle_s=0)
         self.writes += len(lacking)
+        now = time.monotonic()  # not before it: a busy broker takes its time, and a queue is young after that
         for item in lacking:
             self.holdings.note(item)
             if item.kind == "queue":

@@ -1,7 +1,8 @@
 """A source's place on its broker: queues declared and settled, a user for each component.
 
-Order: queues, and time for them to settle; then users; then the Secrets with their passwords. Pods need the Secrets to
-start, so no endpoint takes a webhook for which there is no safe place yet.
+Order: queues; then users, and the Secrets with their passwords; then, once the queues had time to settle, the users' rights.
+Pods start meanwhile, and the broker turns a user without rights away: no endpoint takes a webhook for which there is no safe
+place yet.
 """
 
 import base64
@@ -89,10 +90,22 @@ async def _settle(
     young_s = SETTLE_S - broker.age_s(item.name for item in wanted if item.kind == "queue")
     absent = [component for component in COMPONENTS if not _logged_in(context, key, source, broker, component)]
     if absent and young_s > 0:
+        await _announce(context, key, source, broker)
         return Standing(Trouble("Settling", "The queues are new: the broker writes down that they exist."), young_s)
     for component in absent:
         await _log_in(context, key, source, broker, component)
     return Standing(again_s=again_s)
+
+
+async def _announce(context: Context, key: Key, source: WebhookSource, broker: Broker) -> None:
+    """Give a source that has no logins yet its own, so that its pods can start. Until the rights follow they are turned away.
+
+    Logins that are there stay: pods may be using them, at another broker.
+    """
+    there = context.world.children.get(key, {})
+    for component in COMPONENTS:
+        if ChildId(SECRET, broker_secret(source, component)) not in there:
+            await _log_in(context, key, source, broker, component, admitted=False)
 
 
 async def _fill_slots(source: WebhookSource, broker: Broker) -> None:
@@ -164,11 +177,14 @@ def _logged_in(context: Context, key: Key, source: WebhookSource, broker: Broker
     return not broker.holdings.lacks(_user_objects(source, broker, component, user, ""))
 
 
-async def _log_in(context: Context, key: Key, source: WebhookSource, broker: Broker, component: Component) -> None:
-    """User first, Secret second: pods never get a login that does not work."""
+async def _log_in(
+    context: Context, key: Key, source: WebhookSource, broker: Broker, component: Component, *, admitted: bool = True
+) -> None:
+    """User first, Secret second: pods never get a login that the broker does not know. One without rights is let in nowhere."""
     user = user_name(source, broker.address, component)
     password = await _password(context, source, user, component) or secrets.token_urlsafe(24)
-    await broker.declare(_user_objects(source, broker, component, user, password), again=True)
+    items = _user_objects(source, broker, component, user, password)
+    await broker.declare([item for item in items if admitted or item.kind == "user"], again=True)
     body = login_secret(source, broker.address, component, user, password)
     context.world.see_applied(key, await context.cluster.apply(body))
 
