@@ -42,10 +42,16 @@ async def test_their_objects_are_made_and_a_restart_writes_nothing(
         for kind, name in MADE.items():
             await eventually(lambda kind=kind, name=name: equipped_place.find(kind, name))  # type: ignore[misc]
         await equipped_place.until("github", "MonitoringReady", "True", "Applied")
+        pods, scaled = [await _made_at(equipped_place, kind) for kind in ("Deployment", "ScaledObject")]
+        assert pods < scaled, "KEDA asks by a login that has no rights before the queues have settled"
         await quiet(first)
     async with operator(equipped, tmp_path, *flags) as second:
         await quiet(second)
         assert not writes(await second.metrics())
+
+
+async def _made_at(place: Api, kind: str) -> str:
+    return str((await place.get(kind, "github-worker-default"))["metadata"]["creationTimestamp"])
 
 
 async def test_an_object_of_theirs_that_somebody_edits_comes_back(

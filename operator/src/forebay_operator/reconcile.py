@@ -167,7 +167,11 @@ class Reconciler:
             return
         wanted = children.wanted(desired(source, context.platform, versions))
         self._marks[key] = (about, source, {children.identity(item): mark for item, mark in wanted})
-        trouble = await children.apply(context, key, children.stale(wanted, there, uid), uid)
+        lacking = children.stale(wanted, there, uid)
+        if run.observed.topology and run.observed.topology.reason == topology.SETTLING:
+            # It would ask the broker at once, by a login that has no rights yet.
+            lacking = [item for item in lacking if item["kind"] != "ScaledObject"]
+        trouble = await children.apply(context, key, lacking, uid)
         if trouble:
             run.note(children=trouble)
             run.later(_AGAIN_S)

@@ -48,6 +48,8 @@ COMPONENTS: tuple[Component, ...] = ("ingest", "worker")
 LOGIN = "forebay.dev/broker-user"
 ROTATE = "forebay.dev/rotate-broker-login"
 
+SETTLING = "Settling"  # a trouble that is over in two seconds
+
 # Releases with known faults in confirms and quorum queues are older than these, line by line.
 _SOUND = {(4, 0): 8, (4, 1): 5, (4, 2): 7, (4, 3): 3}
 
@@ -91,7 +93,7 @@ async def _settle(
     absent = [component for component in COMPONENTS if not _logged_in(context, key, source, broker, component)]
     if absent and young_s > 0:
         await _announce(context, key, source, broker)
-        return Standing(Trouble("Settling", "The queues are new: the broker writes down that they exist."), young_s)
+        return Standing(Trouble(SETTLING, "The queues are new: the broker writes down that they exist."), young_s)
     for component in absent:
         await _log_in(context, key, source, broker, component)
     return Standing(again_s=again_s)

@@ -125,7 +125,8 @@ def _container(process: Process) -> Object:
             *({"name": variable.name, "value": variable.value} for variable in process.template.env),
         ],
         "ports": [*process.ports, {"name": "http-admin", "containerPort": ADMIN_PORT, "protocol": "TCP"}],
-        "readinessProbe": _probe("/readyz", period=5, failures=2),
+        # Often: between the broker's yes and the next look nobody is sent here. Eight seconds without the broker, and nobody is.
+        "readinessProbe": _probe("/readyz", period=1, failures=8),
         "livenessProbe": _probe("/healthz", period=10, failures=6),
         # Starting may take a while (a handler's imports); until then nobody is killed for being slow.
         "startupProbe": _probe("/healthz", period=1, failures=60),
