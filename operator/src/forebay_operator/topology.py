@@ -95,19 +95,8 @@ async def _settle(
         await _announce(context, key, source, broker)
         return Standing(Trouble(SETTLING, "The queues are new: the broker writes down that they exist."), young_s)
     for component in absent:
-        await _log_in(context, key, source, broker, component)
+        await _admit(context, key, source, broker, component)
     return Standing(again_s=again_s)
-
-
-async def _announce(context: Context, key: Key, source: WebhookSource, broker: Broker) -> None:
-    """Give a source that has no logins yet its own, so that its pods can start. Until the rights follow they are turned away.
-
-    Logins that are there stay: pods may be using them, at another broker.
-    """
-    there = context.world.children.get(key, {})
-    for component in COMPONENTS:
-        if ChildId(SECRET, broker_secret(source, component)) not in there:
-            await _log_in(context, key, source, broker, component, admitted=False)
 
 
 async def _fill_slots(source: WebhookSource, broker: Broker) -> None:
@@ -166,7 +155,33 @@ def user_name(source: WebhookSource, place: Address, component: Component) -> st
     )
 
 
+async def _announce(context: Context, key: Key, source: WebhookSource, broker: Broker) -> None:
+    """Give a source that has no logins yet its own, so that its pods can start. Until the rights follow they are turned away.
+
+    Logins that are there stay: pods may be using them, at another broker.
+    """
+    there = context.world.children.get(key, {})
+    for component in COMPONENTS:
+        if ChildId(SECRET, broker_secret(source, component)) not in there:
+            await _log_in(context, key, source, broker, component, admitted=False)
+
+
+async def _admit(context: Context, key: Key, source: WebhookSource, broker: Broker, component: Component) -> None:
+    """Give the component its rights, and a login if it has none."""
+    user, *rights = _user_objects(source, broker, component, user_name(source, broker.address, component), "")
+    if _has_login(context, key, source, broker, component) and not broker.holdings.lacks([user]):
+        await broker.declare(rights)
+    else:
+        await _log_in(context, key, source, broker, component)
+
+
 def _logged_in(context: Context, key: Key, source: WebhookSource, broker: Broker, component: Component) -> bool:
+    items = _user_objects(source, broker, component, user_name(source, broker.address, component), "")
+    return _has_login(context, key, source, broker, component) and not broker.holdings.lacks(items)
+
+
+def _has_login(context: Context, key: Key, source: WebhookSource, broker: Broker, component: Component) -> bool:
+    """Whether its Secret is there and says what it should."""
     child = context.world.children.get(key, {}).get(ChildId(SECRET, broker_secret(source, component)))
     user = user_name(source, broker.address, component)
     if child is None or child.deleting or child.annotations.get(LOGIN) != user or child.owner != source.metadata.uid:
@@ -176,17 +191,17 @@ def _logged_in(context: Context, key: Key, source: WebhookSource, broker: Broker
         if not says(live, login_secret(source, broker.address, component, user, _password_in(live) or "")):
             return False
         child.live = None
-    return not broker.holdings.lacks(_user_objects(source, broker, component, user, ""))
+    return True
 
 
 async def _log_in(
     context: Context, key: Key, source: WebhookSource, broker: Broker, component: Component, *, admitted: bool = True
 ) -> None:
-    """User first, Secret second: pods never get a login that the broker does not know. One without rights is let in nowhere."""
+    """User first, Secret second: pods never get a login that the broker does not know. A user alone is let in nowhere."""
     user = user_name(source, broker.address, component)
     password = await _password(context, source, user, component) or secrets.token_urlsafe(24)
-    items = _user_objects(source, broker, component, user, password)
-    await broker.declare([item for item in items if admitted or item.kind == "user"], again=True)
+    known, *rights = _user_objects(source, broker, component, user, password)
+    await broker.declare([known, *(rights if admitted else ())], again=True)
     body = login_secret(source, broker.address, component, user, password)
     context.world.see_applied(key, await context.cluster.apply(body))
 
