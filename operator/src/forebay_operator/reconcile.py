@@ -12,7 +12,7 @@ from forebay.errors import SpecError, Unavailable
 from forebay.manifest import read_source
 from forebay.source import WebhookSource
 from forebay.topology import Names, queue_of
-from forebay_operator import capture, children, gather, retire, topology
+from forebay_operator import capture, children, gather, logins, retire, topology
 from forebay_operator.broker import Broker
 from forebay_operator.cluster import SECRET, Forbidden, Object
 from forebay_operator.conditions import Observed, Trouble, conditions, refused
@@ -56,7 +56,7 @@ class Reconciler:
         self._context = context
         self._drains = Drains()
         self._migrations = Migrations()
-        self._earlier_logins = topology.EarlierLogins()
+        self._earlier_logins = logins.EarlierLogins()
         self._parsed: dict[Key, tuple[object, WebhookSource]] = {}
         self._marks: dict[
             Key, tuple[object, WebhookSource, children.Marks]
@@ -118,12 +118,12 @@ class Reconciler:
         run.note(capture=captured)
         run.later(again_s)
         draining = topology.dropped(run.source, run.broker) if run.broker else ()
-        logins = self._login_versions(run)
-        if len(logins) == len(topology.COMPONENTS):
+        login_versions = self._login_versions(run)
+        if len(login_versions) == len(logins.COMPONENTS):
             known = {name: version for name, version in versions.items() if version is not None}
             # A second route to an address would take webhooks from the first.
             routed = without_route(run.source) if taken else run.source
-            await self._settle_children(run, with_leaving(routed, draining), {**known, **logins})
+            await self._settle_children(run, with_leaving(routed, draining), {**known, **login_versions})
         await self._tidy(run, draining)
         self._look_at_children(run)
         run.later(
@@ -154,7 +154,7 @@ class Reconciler:
     def _login_versions(self, run: Pass) -> dict[str, str]:
         """The Secrets with the components' logins, as far as they are there."""
         own = self._context.world.children.get(run.key, {})
-        names = (broker_secret(run.source, component) for component in topology.COMPONENTS)
+        names = (broker_secret(run.source, component) for component in logins.COMPONENTS)
         found = {name: own.get(ChildId(SECRET, name)) for name in names}
         return {name: child.version for name, child in found.items() if child and child.owner == run.seen.uid}
 

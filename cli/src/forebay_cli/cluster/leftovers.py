@@ -9,8 +9,8 @@ from forebay.source.worker import Ordering
 from forebay.topology import BUSY, DEAD_QUEUE, DEFAULT_QUEUE, Names, lane, ordered_lanes
 from forebay_cli.cluster.api import SECRETS, SOURCES, Api, Conflict, NotFound, Object
 from forebay_operator.desired.metadata import broker_secret_of
+from forebay_operator.logins import COMPONENTS, LOGIN
 from forebay_operator.retire import FINALIZER
-from forebay_operator.topology import COMPONENTS, LOGIN
 
 __all__ = ["FINALIZER", "Left", "left_of", "release"]
 
