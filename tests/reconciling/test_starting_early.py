@@ -63,14 +63,14 @@ async def test_a_new_source_has_its_pods_at_once_and_their_rights_when_its_queue
 async def test_a_login_without_rights_is_turned_away_by_every_broker(broker: VirtualHost) -> None:
     names, management = Names(broker.name, "github"), broker.management
     for make in (ingest_user, worker_user):
-        user = f"{broker.name}.{make.__name__}"
-        items = make(broker.name, names, user, "a-password")
-        uri = broker.server.uri(vhost=broker.name, username=user, password="a-password")
-        await management.declare((item for item in items if item.kind == "user"), settle_s=0)
+        name = f"{broker.name}.{make.__name__}"
+        user, rights, *_ = make(broker.name, names, name, "a-password")
+        uri = broker.server.uri(vhost=broker.name, username=name, password="a-password")
+        await management.declare([user], settle_s=0)
         assert "NOT_ALLOWED" in await _refusal(uri)
-        await management.declare(items, settle_s=0)
+        await management.declare([rights], settle_s=0)
         assert not await _refusal(uri)
-        await management.delete(f"users/{user}")
+        await management.delete(f"users/{name}")
 
 
 async def _login(here: Yard, component: str) -> str:
