@@ -42,9 +42,10 @@ def test_a_rollout_of_images_and_settings_refuses_nothing(
     cluster: Cluster, busy: Tenant, results: dict[str, Any]
 ) -> None:
     with busy.phase("rollout"):
-        spec = busy.source()["spec"]
-        with busy.replaced("ingest"), busy.replaced("worker"):
-            busy.apply(ingest={**spec["ingest"], "maxBodyBytes": 200_000}, worker={**spec["worker"], "concurrency": 7})
+        with busy.replaced("ingest"):
+            busy.apply(ingest={**busy.source()["spec"]["ingest"], "maxBodyBytes": 200_000})
+        with busy.replaced("worker"):
+            busy.apply(worker={**busy.source()["spec"]["worker"], "concurrency": 7})
         if cluster.node:  # elsewhere the images have one name alone
             with busy.replaced("ingest"), busy.replaced("worker"):
                 parts = [f"--set={part}.image.tag={_other_tag(part)}" for part in ("ingest", "worker")]
