@@ -4,6 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pika
@@ -46,8 +47,8 @@ async def test_a_new_source_has_its_pods_at_once_and_their_rights_when_its_queue
 
     here.management.fate = watched
     await here.api.apply(source())
-    for component in ("ingest", "worker-default"):
-        await eventually(lambda name=f"github-{component}": here.api.find("Deployment", name))
+    for name in ("github-ingest", "github-worker-default"):
+        await eventually(partial(here.api.find, "Deployment", name))
     assert not rights, "the pods came after their rights"
     logins = [await _login(here, component) for component in ("ingest", "worker")]
     for uri in logins:
