@@ -173,8 +173,11 @@ async def _meet_children_of_others(installed: Installed, made: list[Object]) -> 
 
 
 async def _says_taken(place: Api, generation: int) -> bool:
-    accepted = (await place.conditions("taken")).get("Accepted", {})
-    return (accepted.get("reason"), accepted.get("observedGeneration")) == ("NameTaken", generation)
+    """And its queues have settled: before that it does not try to make a ScaledObject."""
+    said = await place.conditions("taken")
+    accepted, topology = said.get("Accepted", {}), said.get("TopologyReady", {})
+    taken = (accepted.get("reason"), accepted.get("observedGeneration")) == ("NameTaken", generation)
+    return taken and topology.get("status") == "True"
 
 
 def _of_nobody(child: Object) -> Object:
