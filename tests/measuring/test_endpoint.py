@@ -16,15 +16,15 @@ async def closing(after: int, heard: list[bytes]) -> AsyncIterator[str]:
     """The address of an endpoint that closes each connection after so many answers, without a word."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError):
             for _ in range(after):
                 heard.append(await reader.readexactly(length(await reader.readuntil(b"\r\n\r\n"))))
                 writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok")
-        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield "127.0.0.1:{1}".format(*server.sockets[0].getsockname())
+        await asyncio.sleep(0.1)  # what the sender has closed ends here too
 
 
 async def test_a_webhook_that_found_its_connection_closed_is_sent_again_and_counted() -> None:
