@@ -20,9 +20,9 @@ from random import Random
 from typing import Any
 
 from bench import verdict
-from bench.destination import Take, destination, length
+from bench.destination import Take, destination
+from bench.endpoint import Endpoint, request
 from forebay import manifest
-from forebay.process import split_address
 from forebay_cli.local.run import LocalRun
 from forebay_cli.rabbitmq import PrivateBroker, private_broker
 
@@ -112,25 +112,21 @@ def taken(seen: Seen, shape: Shape, dice: Random, times: list[float] | None = No
     return take
 
 
-async def send(address: tuple[str, int], path: str, shop: str, seen: Seen, ahead: int, stop: asyncio.Event) -> None:
+async def send(address: str, path: str, shop: str, seen: Seen, ahead: int, stop: asyncio.Event) -> None:
     """Send a key's webhooks one after another, each until it is accepted."""
-    while not stop.is_set():
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            reader, writer = await asyncio.open_connection(*address)
-            with contextlib.closing(writer):
-                while not stop.is_set():
-                    body = json.dumps({"shop": shop, "n": seen.accepted[shop] + 1}).encode()
-                    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Shop: {shop}\r\nContent-Length: {len(body)}\r\n\r\n"
-                    writer.write(head.encode() + body)
-                    answer = await reader.readuntil(b"\r\n\r\n")
-                    await reader.readexactly(length(answer))
-                    if answer.startswith(b"HTTP/1.1 202"):
-                        seen.accepted[shop] += 1
-                    else:
-                        await asyncio.sleep(0.2)
-                    while seen.accepted[shop] - len(seen.delivered[shop]) >= ahead and not stop.is_set():
-                        await asyncio.sleep(0.02)
-        await asyncio.sleep(0.1)
+    with contextlib.closing(Endpoint(address)) as endpoint:
+        while not stop.is_set():
+            if await endpoint.accepted(webhook(path, shop, seen.accepted[shop] + 1)):
+                seen.accepted[shop] += 1
+            else:
+                await asyncio.sleep(0.2)
+            while seen.accepted[shop] - len(seen.delivered[shop]) >= ahead and not stop.is_set():
+                await asyncio.sleep(0.02)
+
+
+def webhook(path: str, shop: str, number: int) -> bytes:
+    """A key's webhook of this number."""
+    return request(path, shop, json.dumps({"shop": shop, "n": number}))
 
 
 async def storm(run: LocalRun, broker: PrivateBroker, shape: Shape, dice: Random) -> int:
@@ -158,7 +154,7 @@ async def play(broker: PrivateBroker, shape: Shape, seed: int, *, vhost: str = "
         text = _SOURCE.format(lanes=shape.lanes, concurrency=shape.concurrency, port=port)
         source = manifest.parse(text).sources[0]
         async with LocalRun(source, {}, broker=broker, vhost=vhost, workers=shape.workers) as run:
-            address = split_address(run.ingests[0].launch.env["FOREBAY_LISTEN"])
+            address = run.ingests[0].launch.env["FOREBAY_LISTEN"]
             senders = [
                 asyncio.create_task(send(address, source.path, f"shop-{number}", seen, shape.ahead, stop))
                 for number in range(shape.keys)
@@ -191,7 +187,7 @@ async def drained(broker: PrivateBroker, lanes: int | None, keys: int, webhooks:
         text = text if lanes else "".join(line for line in text.splitlines(keepends=True) if "ordering" not in line)
         source = manifest.parse(text.replace("name: ordered", f"name: lanes-{lanes or 0}-{keys}")).sources[0]
         async with LocalRun(source, {}, broker=broker, workers=0) as run:
-            address = split_address(run.ingests[0].launch.env["FOREBAY_LISTEN"])
+            address = run.ingests[0].launch.env["FOREBAY_LISTEN"]
             await asyncio.gather(*(fill(address, source.path, one, keys, webhooks // 20) for one in range(20)))
             await run.scale("worker", 1)
             async with asyncio.timeout(180):
@@ -201,16 +197,11 @@ async def drained(broker: PrivateBroker, lanes: int | None, keys: int, webhooks:
     return (webhooks - 2 * tenth) / (times[-tenth] - times[tenth])
 
 
-async def fill(address: tuple[str, int], path: str, sender: int, keys: int, count: int) -> None:
+async def fill(address: str, path: str, sender: int, keys: int, count: int) -> None:
     """Send webhooks of all keys in turn."""
-    reader, writer = await asyncio.open_connection(*address)
-    with contextlib.closing(writer):
-        for number in range(count):
-            shop = f"shop-{(sender * count + number) % keys}"
-            body = json.dumps({"shop": shop, "n": sender * count + number}).encode()
-            head = f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Shop: {shop}\r\nContent-Length: {len(body)}\r\n\r\n"
-            writer.write(head.encode() + body)
-            await reader.readexactly(length(await reader.readuntil(b"\r\n\r\n")))
+    with contextlib.closing(Endpoint(address)) as endpoint:
+        for number in range(sender * count, (sender + 1) * count):
+            await endpoint.accepted(webhook(path, f"shop-{number % keys}", number))
 
 
 async def rates(broker: PrivateBroker, webhooks: int) -> dict[str, float]:
