@@ -19,9 +19,11 @@ from bench.fuzz.options import Options, options
 from bench.fuzz.run import perform
 from bench.fuzz.shots import shot
 from forebay.errors import ForebayError
+from forebay.process import collect_seldom
 
 
 async def main(given: Options) -> int:
+    collect_seldom()  # the provider is in this process, whose pauses are none of the endpoint's
     results = await perform(given)
     if given.shot is None:
         return report.conclude(results, given)

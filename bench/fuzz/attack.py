@@ -1,7 +1,8 @@
 """The process of a stranger: shots at a steady rate beside a crowd of idle and slow connections. Started by bench.fuzz.run.
 
 Reads a job as JSON from stdin, writes what it has seen as JSON to stdout when its time is over. It knows what the endpoint
-may say and how long it may take, and nothing of its inside. At nice 10: in the field a stranger's CPU is not the endpoint's.
+may say and how long it may take, and nothing of its inside. It takes the CPU that nobody else wants (SCHED_IDLE): in the field a
+stranger's CPU is not the endpoint's. What it could not send for that reason is missed by a bar of its own.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ _PATIENCE_S = (
 )
 _LATE_S = 1.0  # when we ourselves come so late, nobody knows who let whom wait
 _TICK_S = 0.1
+_BEHIND_S = 0.05  # what could not be sent for longer than that is left out, so that there is never a burst of it
 _UNDER_WAY = 400  # shots at once at most
 _ADDRESSES = 50  # of 127.0.2.0/24, which shots come from in turn
 
@@ -77,8 +79,10 @@ async def _shoot(job: Job, seen: Seen) -> None:
     """One after the other, each on a connection of its own, until the time is over."""
     loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
     began, fired = loop.time(), 0
-    while (passed := loop.time() - began) < job.seconds:
-        while fired < passed * job.rate and len(tasks) < _UNDER_WAY:
+    ends = began + job.seconds
+    while (now := loop.time()) < ends:
+        began = max(began, now - fired / job.rate - _BEHIND_S)
+        while fired < (now - began) * job.rate and len(tasks) < _UNDER_WAY:
             task = asyncio.create_task(_fire(_drawn(job, job.first + fired), job, seen))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -141,7 +145,7 @@ async def _converse(sock: socket.socket, one: Shot, came: bytearray) -> bool:
 
 
 def main() -> int:
-    os.nice(10)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     allow_files()
     job = Job(**json.loads(sys.stdin.readline()))
     json.dump(uvloop.run(attack(job)), sys.stdout)

@@ -10,7 +10,7 @@ from itertools import count
 from random import Random
 from typing import Any, cast
 
-_BATCH, _BATCH_S = 60, 0.025  # connections begun at once, and the pause before: a thousand a second or so
+_BATCH, _BATCH_S = 12, 0.005  # connections begun at once, and the pause before: over a line they do not come in heaps
 _DRIP_S = 1.0
 _BIND_ADDRESS_NO_PORT = 24  # linux/in.h
 _ADDRESSES = 200  # of 127.0.1.0/24, which connections come from in turn: one has too few ports

@@ -24,7 +24,10 @@ BARS = (
     Bar(figure="left in a queue after the drain", key="left_in_queues", sign="≤", bar=0),
     Bar(figure="legitimate p99 under attack ÷ without", key="ratios.p99", sign="≤", bar=2.0),
 )
-BARS_WHEN_LONG = (Bar(figure="connections open at once", key="most_connections", sign="≥", bar=10_900),)
+BARS_WHEN_LONG = (
+    Bar(figure="connections open at once", key="most_connections", sign="≥", bar=10_900),
+    Bar(figure="shots, of those that were to be sent", key="share_sent", sign="≥", bar=0.9),
+)
 SLACK_S = 3.0  # over a limit: the endpoint looks at its deadlines twice a second, and the machine is busy
 HANGS = ("left open", "not ended")
 
@@ -35,6 +38,7 @@ DEFINITIONS = {
     "attack.accepted": "2xx to strangers: captured webhooks that were sent again with good signatures; each must be delivered",
     "attack.crowd": "idle and slow connections by kind: how many, how long the endpoint let one live, its last answer",
     "attack.late_s": "how late the strangers' own process came at most, on a machine that others use; added to what a connection may live",
+    "share_sent": "shots of those that were to be sent: strangers have the CPU that is left",
     "displaced": "connections closed to make room while all were taken",
     "rss_mib": "resident memory of the endpoint's process, looked at twice a second",
 }
@@ -112,9 +116,12 @@ def _bars(*, quick: bool) -> tuple[Bar, ...]:
 
 def _completed(results: Mapping[str, Any]) -> dict[str, Any]:
     """With the figures that only the bars need."""
+    pace = results["pace"]
+    wanted = pace["shots"] * pace["attack_s"] * pace["rounds"]
     return {
         "definitions": DEFINITIONS,
         **results,
+        "share_sent": ratio(results["attack"]["shots"], wanted),
         "complained": len(results["complaints"]),
         "left_held": sum(results["left"].values()),
     }

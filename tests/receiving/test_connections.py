@@ -1,13 +1,15 @@
 """One connection, many requests: kept alive, pipelined in order, split anywhere, half closed, hung up, drained."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from forebay.amqp.publisher import Outcome
-from tests.receiving.endpoint import Client, Endpoint, chunked, head, request
+from forebay_ingest.connection import _CLOSING
+from tests.receiving.endpoint import Client, Endpoint, chunked, head, request, signature
 from tests.receiving.wire import finals, statuses
 from tests.support.waiting import eventually, so
 
@@ -196,8 +198,25 @@ async def test_a_stream_may_come_byte_by_byte(endpoint: Opener) -> None:
 
 async def test_a_thousand_pipelined_refusals_are_a_thousand_answers(endpoint: Opener) -> None:
     async with endpoint() as it, it.client() as client:
-        await client.send(UNSIGNED * 1000)
-        assert {reply.status for reply in await client.answers(1000)} == {401}
+        await client.send(GOOD + UNSIGNED * 1000)
+        assert Counter(reply.status for reply in await client.answers(1001)) == {202: 1, 401: 1000}
+        assert len(it.ingest.connections) == 1
+
+
+async def test_of_a_stranger_only_the_first_few_are_answered(endpoint: Opener) -> None:
+    async with endpoint() as it:
+        refused = finals(await it.say(UNSIGNED * 1000 + GOOD))
+        assert [reply.status for reply in refused] == [401] * 8
+        assert [reply.headers.get("connection") for reply in refused] == [None] * 7 + ["close"]
+        assert not it.broker.published
+        await eventually(so(lambda: not it.ingest.connections), every_s=0.002)
+
+
+async def test_a_broker_that_is_away_is_no_fault_of_the_sender(endpoint: Opener) -> None:
+    async with endpoint() as it, it.client() as client:
+        it.broker.outcome = Outcome.UNROUTABLE
+        await client.send(GOOD * 20)
+        assert [reply.status for reply in await client.answers(20)] == [503] * 20
         assert len(it.ingest.connections) == 1
 
 
@@ -205,6 +224,28 @@ async def test_after_a_request_that_can_not_be_read_nothing_more_is_answered(end
     async with endpoint() as it:
         assert statuses(await it.say(GOOD + b"nonsense\r\n\r\n" + GOOD)) == [202, 400]
         assert len(it.broker.published) == 1
+
+
+async def test_a_body_in_many_chunks_is_taken_up_a_slice_in_a_turn(endpoint: Opener) -> None:
+    """Others have their turns in between."""
+    async with endpoint() as it, it.client() as client:
+        await client.send(head(secret=None, framing="Transfer-Encoding: chunked") + chunked(*[b"x"] * 30_000))
+        (connection,) = await appeared(it)
+        left = set[int]()
+        async with asyncio.timeout(10):
+            while connection._state is not _CLOSING:
+                left.add(len(connection._backlog))
+                await asyncio.sleep(0)
+        assert len(left) > 2
+
+
+async def test_a_body_in_many_chunks_comes_whole_and_what_follows_it_too(endpoint: Opener) -> None:
+    body = bytes(range(256)) * 400
+    wire = head(f"X-Hub-Signature-256: {signature(body)}", secret=None, framing="Transfer-Encoding: chunked")
+    parts = [body[at : at + 1000] for at in range(0, len(body), 1000)]
+    async with endpoint() as it:
+        assert statuses(await it.say(wire + chunked(*parts) + GOOD)) == [202, 202]
+        assert it.broker.published[0].body == body
 
 
 # ---------------------------------------------------------------------------------------------------------- expectations
@@ -335,7 +376,7 @@ async def test_a_client_that_hangs_up_after_its_request_changes_nothing_for_the_
 
 async def test_who_sends_and_does_not_read_is_not_answered_without_end(endpoint: Opener) -> None:
     async with endpoint() as it, it.client() as client:
-        sending = asyncio.ensure_future(client.send(UNSIGNED * 100_000))
+        sending = asyncio.ensure_future(client.send(GOOD + UNSIGNED * 100_000))
         (connection,) = await appeared(it)
         await eventually(so(lambda: connection._choked), every_s=0.005)
         refused = settled_count(it)
@@ -347,7 +388,7 @@ async def test_who_sends_and_does_not_read_is_not_answered_without_end(endpoint:
         data = bytearray()
         while it.metric("forebay_ingest_refused_total", cause="signature", status="401") < before + 1000:
             data += await asyncio.get_running_loop().sock_recv(client._sock, 65536)
-        assert data.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+        assert data.startswith(b"HTTP/1.1 202 Accepted\r\n")
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
 

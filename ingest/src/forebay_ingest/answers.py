@@ -79,12 +79,14 @@ class Answers:
         self._head = _status_line(accepted.status) + _accepted_head(accepted, len(self._body))
         self._date = ""
         self._before_id = b""
+        self._refused: dict[tuple[str, bool, bool], bytes] = {}  # made once a tick: refusing must cost less than asking
         self.tick(time.time())
 
     def tick(self, now: float) -> None:
         """Take over the time."""
         self._date = f"Date: {formatdate(now, usegmt=True)}\r\n"
         self._before_id = (self._head + self._date + "X-Forebay-Id: ").encode("latin-1")
+        self._refused.clear()
 
     def accepted(self, event_id: bytes, *, close: bool) -> bytes:
         """The 2xx of a webhook that is safe."""
@@ -105,6 +107,13 @@ class Answers:
 
     def refused(self, refusal: Refusal, *, close: bool, head_only: bool = False) -> bytes:
         """The honest no. `head_only` is for answers to HEAD, which have no body."""
+        which = (refusal.cause, close, head_only)
+        answer = self._refused.get(which)
+        if answer is None:
+            answer = self._refused[which] = self._refusal(refusal, close=close, head_only=head_only)
+        return answer
+
+    def _refusal(self, refusal: Refusal, *, close: bool, head_only: bool) -> bytes:
         title = HTTPStatus(refusal.status).phrase
         problem = {
             "type": f"https://forebay.dev/problems/{refusal.cause}",

@@ -45,6 +45,7 @@ SETTINGS_FILE = "config/ingest.json"
 SPOOL_FOLDER = "spool"  # large bodies while they come in
 
 _TICK_S = 0.5  # the clock that sweeps deadlines and dates answers
+_EXPIRED = 50  # connections that are ended in one turn of the loop: whole crowds come and expire together
 _SECRETS_S = 5.0  # how often mounted Secrets are looked at for a rotation
 _BACKLOG = 4096  # connections the kernel holds for us during a burst
 # Connections accepted in one turn of the loop. uvloop accepts one a turn and listener, and under load a turn answers a
@@ -202,8 +203,11 @@ class Ingest:
             await asyncio.sleep(_TICK_S)
             self.answers.tick(time.time())
             now = loop.time()
-            for connection in [c for c in self.connections if c.timed and c.deadline <= now]:
-                connection.expired()
+            for place, connection in enumerate([c for c in self.connections if c.overdue(now)], 1):
+                if connection.overdue(now):  # still
+                    connection.expired()
+                if place % _EXPIRED == 0:  # whoever has said something gets a turn in between
+                    await asyncio.sleep(0)
 
     async def _watch_secrets(self) -> None:
         while True:

@@ -67,6 +67,9 @@ _SLICE = 16 * 1024
 _LINGER_S = 1.0
 # Bytes of a refused request's rest that are swallowed meanwhile, so that the answer is not lost in a reset.
 _LINGER_BYTES = 256 * 1024
+# Faults of requests on a connection from which nothing was accepted: then it is closed, and what is pipelined behind them is not
+# looked at. Else 50 KB that are sent in one go would have two thousand requests answered.
+_FAULTS = 8
 # Connections beyond the limit that are told so; what comes beyond these is closed without a word.
 _TOLD = 128
 
@@ -75,7 +78,7 @@ class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "_backlog", "_behind", "_block", "_body", "_choked", "_clean", "_client", "_collected",
+        "_backlog", "_behind", "_block", "_body", "_choked", "_clean", "_client", "_collected", "_faults",
         "_framed", "_half_closed", "_head", "_held", "_intake", "_keep_alive", "_length", "_listener", "_loop", "_parser",
         "_paused", "_peer", "_state", "_stranger", "_swallowed", "_transport", "deadline",
     )  # fmt: skip
@@ -101,6 +104,7 @@ class Connection(asyncio.Protocol):
         self._backlog = b""  # what the parser was not given yet
         self._keep_alive = True
         self._stranger = True  # no webhook of it was accepted yet
+        self._faults = 0  # of its requests, as long as it is a stranger's
         self._half_closed = False
         self._paused = False
         self._choked = False  # the sender does not read its answers
@@ -123,16 +127,6 @@ class Connection(asyncio.Protocol):
             self._refuse(answers.CONNECTIONS)
             return
         listener.strangers.add(self)
-        self._parser = HttpRequestParser(
-            self,
-            self._loop,
-            limits.body_bytes + 1,
-            max_line_size=min(limits.header_bytes, _MAX_TARGET),
-            max_headers=limits.header_count,
-            max_field_size=limits.header_bytes,
-            auto_decompress=False,  # the signature is over the bytes as sent; and no zip bomb is ever opened here
-            max_msg_queue_size=1,
-        )
         self.deadline = self._loop.time() + limits.first_byte_s
 
     def data_received(self, data: bytes) -> None:
@@ -184,17 +178,16 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------------------------------------------------ the clock
 
-    @property
-    def timed(self) -> bool:
-        """Whether the deadline counts now; the broker's confirm has a clock of its own."""
-        return self._state is not _WAITING
+    def overdue(self, now: float) -> bool:
+        """Whether the deadline has passed and counts; the broker's confirm has a clock of its own."""
+        return self.deadline <= now and self._state is not _WAITING and self._transport is not None
 
     def expired(self) -> None:
         """The deadline has passed."""
         if self._state in (_HEAD, _BODY, _SPOOL):
             self._refuse(answers.SLOW)
-        elif self._transport is not None:
-            self._transport.abort()
+        else:
+            self._abort()
 
     def end_when_idle(self) -> None:
         """The process is ending: go now if nothing is under way, else after the answer."""
@@ -206,7 +199,7 @@ class Connection(asyncio.Protocol):
         """Make room for another one, without a word; False while its webhook is with the receiver."""
         if self._state is _WAITING or self._transport is None:
             return False
-        self._transport.abort()
+        self._abort()
         return True
 
     # ---------------------------------------------------------------------------------------------------- the request
@@ -214,6 +207,8 @@ class Connection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         size = len(data)
         if self._state is _IDLE:
+            if self._parser is None:
+                self._parser = self._made_parser()
             self._state = _HEAD
             self.deadline = self._loop.time() + self._listener.limits.headers_s
             end = data.find(b"\r\n\r\n") if self._clean else -1
@@ -223,6 +218,20 @@ class Connection(asyncio.Protocol):
         elif self._behind >= 0:
             self._behind += size
         self._parse(data)
+
+    def _made_parser(self) -> HttpRequestParser:
+        """Not before there is something to read: it is most of what a connection costs, and strangers open many that say nothing."""
+        limits = self._listener.limits
+        return HttpRequestParser(
+            self,
+            self._loop,
+            limits.body_bytes + 1,
+            max_line_size=min(limits.header_bytes, _MAX_TARGET),
+            max_headers=limits.header_count,
+            max_field_size=limits.header_bytes,
+            auto_decompress=False,  # the signature is over the bytes as sent; and no zip bomb is ever opened here
+            max_msg_queue_size=1,
+        )
 
     def _parse(self, data: bytes) -> None:
         """Without data: go on with what the parser has kept, which is at most a slice."""
@@ -385,7 +394,9 @@ class Connection(asyncio.Protocol):
         listener.receiver.refused(refusal, self._client)
         unread = self._state is not _WAITING and not self._body.is_eof()
         ends = head is None or not self._keep_alive or listener.draining or head.version != HttpVersion11
-        close = refusal.close or unread or ends
+        if self._stranger and refusal.status < 500:
+            self._faults += 1
+        close = refusal.close or unread or ends or self._faults >= _FAULTS
         self._release()
         self._abandon()
         if self._transport is not None:
@@ -439,7 +450,15 @@ class Connection(asyncio.Protocol):
 
     def _swallow(self, size: int) -> None:
         self._swallowed += size
-        if self._swallowed > _LINGER_BYTES and self._transport is not None:
+        if self._swallowed > _LINGER_BYTES:
+            self._abort()
+
+    def _abort(self) -> None:
+        """End at once: what has come and was not read yet is not looked at any more."""
+        self._state = _CLOSING
+        self._drop_backlog()
+        self._abandon()
+        if self._transport is not None:
             self._transport.abort()
 
     # ------------------------------------------------------------------------------------------ what is held, and flow
@@ -460,6 +479,10 @@ class Connection(asyncio.Protocol):
             piece, self._backlog = self._backlog[:_SLICE], self._backlog[_SLICE:]
             self._listener.reading_bytes -= len(piece)
             self._feed(piece)
+            if self._length is None and self._backlog and self._state is _BODY:
+                # Thousands of chunks may be in a slice, which take milliseconds: others have their turn before the next one.
+                self._loop.call_soon(self._pump)
+                break
         if self._backlog or self._full:
             self._pause()  # the socket keeps the rest
         else:
