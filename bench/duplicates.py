@@ -54,13 +54,15 @@ class _Memory:
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
         self.known = seen.__contains__
-        self._due = bytearray()
+        self._note = seen.note
+        self._told = 0
 
     def confirmed(self, digest: bytes) -> None:
-        self._seen.add(digest, time.time())
-        self._due += digest
-        if len(self._due) >= 16 * AT_ONCE:
-            self._due = self._due[16 * AT_ONCE :]
+        self._note(digest)
+        self._told += 1
+        if self._told == AT_ONCE:
+            self._told = 0
+            self._seen.settle(time.time())
 
 
 def main() -> int:

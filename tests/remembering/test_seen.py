@@ -1,6 +1,7 @@
 """The memory of digests: what was added is there for the window, and not much longer; and nothing else is there."""
 
 import hashlib
+from itertools import count, islice
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,3 +63,38 @@ def test_what_others_tell_is_added_once() -> None:
     seen.add_all(told, 2.0)
     assert seen.count == 3
     assert digest(4) not in seen
+
+
+def test_what_is_noted_is_known_at_once_and_told_together() -> None:
+    seen = Seen(WINDOW_S, 1000)
+    for number in range(3):
+        seen.note(digest(number))
+    assert all(digest(number) in seen for number in range(3))
+    assert not seen.count
+    told = seen.settle(1.0)
+    assert {told[at : at + 16] for at in range(0, len(told), 16)} == {digest(number) for number in range(3)}
+    assert (seen.count, seen.settle(2.0)) == (3, b"")
+    assert all(digest(number) in seen for number in range(3))
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(0, 70), max_size=40))
+def test_whether_they_come_one_by_one_or_together_as_many_are_remembered(heaps: list[int]) -> None:
+    together, alone, numbers = Seen(WINDOW_S, 100), Seen(WINDOW_S, 100), count()
+    for second, heap in enumerate(heaps):
+        for number in islice(numbers, heap):
+            together.note(digest(number))
+            alone.add(digest(number), second)
+        together.settle(second)
+        for one in (together, alone):
+            one.forget(second)
+    assert (together.count, together.cut_short) == (alone.count, alone.cut_short)
+    assert together.count <= 100
+
+
+def test_what_others_tell_of_what_is_noted_is_not_added_again() -> None:
+    seen = Seen(WINDOW_S, 1000)
+    seen.note(digest(1))
+    seen.add_all(digest(1) + digest(2), 1.0)
+    seen.settle(1.0)
+    assert seen.count == 2

@@ -6,6 +6,7 @@ half empty: a million digests of 16 bytes take a quarter of the memory of a set 
 
 from array import array
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 
 DIGEST_BYTES = 16
@@ -32,7 +33,7 @@ class Seen:
     """
 
     def __init__(self, window_s: float, max_ids: int) -> None:
-        self.count = 0
+        self.count = 0  # without what was noted since `settle`
         self.cut_short = 0
         self._window_s = window_s
         self._max_ids = max_ids
@@ -43,11 +44,14 @@ class Seen:
         self._marks: deque[_Mark] = deque()
         self._part_ends = 0.0
         self._part_full = 0  # the count at which the part ends, whatever the time
+        self._noted = set[bytes]()
+        # Remember a digest that is not there yet; when it came is said for many together, by `settle`.
+        self.note = self._noted.add  # without a call in between: each webhook does it
 
     def __contains__(self, digest: bytes) -> bool:
         # Python's hash has a key of the process: nobody can choose ids that all come into one shard. That a digest is
         # found across the border of two others is as likely as that two are the same.
-        return digest in self._shards[hash(digest) & self._mask]
+        return digest in self._noted or digest in self._shards[hash(digest) & self._mask]
 
     def add(self, digest: bytes, at: float) -> None:
         """Remember a digest that is not there yet."""
@@ -55,6 +59,21 @@ class Seen:
             self._begin_part(at)
         self._shards[hash(digest) & self._mask] += digest
         self.count += 1
+
+    def settle(self, at: float) -> bytes:
+        """This is when what was noted came. Returns it, joined."""
+        joined, left, noted = b"".join(self._noted), len(self._noted), iter(self._noted)
+        shards, mask = self._shards, self._mask
+        while left:
+            if at >= self._part_ends or self.count >= self._part_full:
+                self._begin_part(at)
+            fitting = min(left, self._part_full - self.count)
+            for digest in islice(noted, fitting):
+                shards[hash(digest) & mask] += digest
+            self.count += fitting
+            left -= fitting
+        self._noted.clear()
+        return joined
 
     def add_all(self, digests: bytes, at: float) -> None:
         """Remember those of the joined digests that are new here."""

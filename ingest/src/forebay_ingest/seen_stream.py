@@ -42,6 +42,7 @@ class SeenStream:
         self.seen = Seen(wanted.window_s, wanted.max_ids)
         self.known = self.seen.__contains__  # without a call in between: each webhook asks
         self.caught_up = False
+        self._note = self.seen.note
         self._window_s = wanted.window_s
         self._exchange, self._stream = names.exchange, names.seen
         self._log = log
@@ -61,8 +62,7 @@ class SeenStream:
 
     def confirmed(self, digest: bytes) -> None:
         """Remember it, and tell the others soon."""
-        self.seen.add(digest, time.time())
-        self._due += digest
+        self._note(digest)
         if not self._telling:
             self._tell_in(_TELL_S)
 
@@ -90,7 +90,7 @@ class SeenStream:
         """Tell what is left to be told."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while self._due or self._publisher.in_flight:  # noqa: ASYNC110  # an event would cost each webhook
+                while self._telling or self._publisher.in_flight:  # noqa: ASYNC110  # an event would cost each webhook
                     await asyncio.sleep(0.01)
 
     # ---------------------------------------------------------------------------------------------------------- telling
@@ -101,6 +101,7 @@ class SeenStream:
 
     def _tell(self) -> None:
         self._telling = False
+        self._due += self.seen.settle(time.time())
         while self._due and not self._telling:
             batch, self._due = bytes(self._due[:_BATCH_BYTES]), self._due[_BATCH_BYTES:]
             self._send(batch)
