@@ -45,7 +45,7 @@ class Act:
 
     name: str
     play: Callable[[Cast], Awaitable[None]]
-    needs: str | None = None  # what a source's spec must have for it
+    needs: str | None = None  # what a source's spec must have for it, as a dotted path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +137,19 @@ async def restart(cast: Cast) -> None:
     await asyncio.sleep(2)
 
 
+async def away(cast: Cast) -> None:
+    """SIGKILL of the broker, which stays away for ten seconds; an ingest is killed while it stores, and twice while it empties its buffer."""
+    stand, dice = cast.stand, cast.dice
+    async with asyncio.TaskGroup() as group:
+        group.create_task(stand.crash_broker(away_s=10))
+        await asyncio.sleep(dice.uniform(3, 7))
+        await stand.kill("ingest", dice)
+    for _ in range(2):
+        await asyncio.sleep(dice.uniform(0.1, 0.6))
+        await stand.kill("ingest", dice)
+    await asyncio.sleep(4)
+
+
 async def memory_alarm(cast: Cast) -> None:
     """The broker's memory alarm, which keeps retries from being stored; workers are killed meanwhile."""
     high, usual = ("set_vm_memory_high_watermark", "absolute", "1"), ("set_vm_memory_high_watermark", "0.6")
@@ -159,7 +172,7 @@ async def unbound(cast: Cast) -> None:
         for queue in queues:
             await management.delete(f"{exchange}/{quote(queue, safe='')}/{quote(queue, safe='')}")
         try:
-            async with stand.impossible("queue unbound"):
+            async with stand.impossible("queue unbound", buffered=False):
                 await asyncio.sleep(3)
         finally:
             for queue in queues:
@@ -358,6 +371,7 @@ DIRECT = (
     Act(name="broker hangs", play=long_hang),
     Act(name="broker hangs, then crashes", play=hang_and_crash),
     Act(name="broker restarts", play=restart),
+    Act(name="broker away", play=away, needs="ingest.outageBuffer"),
     Act(name="memory alarm", play=memory_alarm),
     Act(name="disk alarm", play=disk_alarm),
     Act(name="queue unbound", play=unbound),

@@ -32,7 +32,7 @@ async def _until_quiet(stand: Stand) -> None:
     since = stand.now
     async with stand.management() as management:
         while stand.now - max(since, stand.ledger.latest_delivery) < QUIET_S:
-            if await waiting(management, VHOST, stand.run.names.dead, _prefixes(stand)):
+            if stand.buffered or await waiting(management, VHOST, stand.run.names.dead, _prefixes(stand)):
                 since = stand.now
             await asyncio.sleep(0.3)
 

@@ -33,6 +33,10 @@ _BREAKER: Spec = {
 }
 _DEDUPLICATION: Spec = {"ingest": {"deduplication": {"key": "auto", "window": "1h"}}}
 _LARGE: Spec = {"ingest": {"maxBodyBytes": "1Mi"}, "storage": {"provider": "File", "bucket": BODIES}}
+_OUTAGE_BUFFER: Spec = {
+    "ingest": {"maxBodyBytes": "1Mi", "outageBuffer": {}},
+    "storage": {"provider": "File", "bucket": BODIES, "threshold": "1Mi"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,14 @@ class Kind:
     spec: Spec = field(default_factory=dict)  # beside what all have
     habits: Habits = USUAL
     rate: float = 200.0  # webhooks a second
+    ingests: int = 2
+
+    def has(self, path: str) -> bool:
+        """Whether the spec says something at this dotted path."""
+        place: Any = self.spec
+        for step in path.split("."):
+            place = place.get(step) if isinstance(place, Mapping) else None
+        return place is not None
 
     def source(self, url: str, bodies: Path) -> WebhookSource:
         """The source that delivers to this URL and has its large bodies in this folder."""
@@ -75,6 +87,8 @@ FEATURES = (
     Kind(name="breaker", spec=_BREAKER),
     Kind(name="deduplication", spec=_DEDUPLICATION, habits=Habits(copies=True)),
     Kind(name="large-bodies", spec=_LARGE, habits=Habits(large=True)),
+    # One endpoint: between several there is no order in an outage.
+    Kind(name="outage-buffer", spec=_merged(_OUTAGE_BUFFER, _ORDERING), ingests=1),
 )
 # Fairness alone is missing: where there is order no key can flood, and the two are refused together.
 TOGETHER = Kind(

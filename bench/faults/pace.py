@@ -3,12 +3,13 @@
 Each figure is None where nothing was done that would show it.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from bench import windows
 from bench.faults import order, webhooks
-from bench.faults.ledger import Ledger
+from bench.faults.ledger import Answer, Ledger
 from bench.faults.rounds import Round
 from bench.faults.webhooks import Habits
 from bench.verdict import Bar, ratio
@@ -17,7 +18,7 @@ from forebay.source import WebhookSource
 _WINDOW_S = 10.0
 _SHOWN = 20  # of what is named in the findings
 # Workers end one after the other, each when it has finished what it delivers: nothing is under way of which nobody knows.
-_ENDING, _FAILING, _BUSY = "SIGTERM of each worker", "destination fails", "destination busy"
+_ENDING, _FAILING, _BUSY, _AWAY = "SIGTERM of each worker", "destination fails", "destination busy", "broker away"
 
 
 def paced(source: WebhookSource, habits: Habits, ledger: Ledger) -> dict[str, Any]:
@@ -32,10 +33,12 @@ def paced(source: WebhookSource, habits: Habits, ledger: Ledger) -> dict[str, An
         found |= _ordered(ledger, habits)
     if worker.circuit_breaker:
         found["failing_ratio"] = _tried(ledger, _FAILING)
-    if source.spec.storage:
+    if habits.large:
         found["large_delivered"] = sum(
             entry.deliveries > 0 for entry in ledger.entries() if webhooks.is_large(entry.number, habits)
         )
+    if source.spec.ingest.outage_buffer:
+        found |= _while_away(ledger)
     return {**found, "busy_ratio": _tried(ledger, _BUSY)}
 
 
@@ -57,12 +60,20 @@ def bars(one: Round) -> Iterator[Bar]:
         yield bar("attempts while all fail ÷ webhooks sent then", "failing_ratio", "≤", 0.5)
     if one.plays(_BUSY):
         yield bar("attempts while asked to wait ÷ webhooks sent then", "busy_ratio", "≤", 0.5)
+    if one.plays(_AWAY):
+        yield bar("taken while the broker was away", "taken_while_away", "≥", 1)
+        yield bar("refused while the broker was away", "refused_while_away", "≤", 0)
     if one.kind.habits.copies:
         yield bar("copies that were dropped", "copies_dropped", "≥", 1)
     if one.kind.habits.large:
         yield bar("large bodies delivered", "large_delivered", "≥", 1)
     if one.kind.habits.flooding:
         yield bar("webhooks of a flood put aside", "put_aside", "≥", 1)
+
+
+def _while_away(ledger: Ledger) -> dict[str, Any]:
+    answers = Counter(entry.answer for entry in ledger.entries() if entry.phase == _AWAY)
+    return {"taken_while_away": answers[Answer.ACKED], "refused_while_away": answers[Answer.REFUSED]}
 
 
 def _ordered(ledger: Ledger, habits: Habits) -> dict[str, Any]:

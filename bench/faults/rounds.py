@@ -16,6 +16,8 @@ _OF_INTAKE = frozenset({
     "broker hangs briefly", "broker hangs", "queue unbound", "passwords rotated", "destination slow",
     "destination cuts answers", "SIGTERM of each ingest", "SIGTERM while the broker hangs", "network slow", "network silent",
 })  # fmt: skip
+# Of a source that takes webhooks all the same. In short runs tests/broker/test_outage.py is there for it.
+_OF_OUTAGES = frozenset({"broker away"})
 _EVERYWHERE = frozenset({"calm", "kills of everything", "broker hangs, then crashes", "deploy"})
 
 
@@ -46,8 +48,8 @@ def chosen(*, long: bool, kinds: Collection[str], acts: Collection[str]) -> tupl
 
 
 def _round(kind: Kind, *, long: bool) -> Round:
-    names = _OF_DELIVERIES | _OF_INTAKE | _EVERYWHERE
+    names = _OF_DELIVERIES | _OF_INTAKE | _OF_OUTAGES | _EVERYWHERE
     if kind in FEATURES or not long:
-        names = _EVERYWHERE | (_OF_INTAKE if kind is PLAIN else _OF_DELIVERIES)
-    acts = tuple(act for act in ROUND if act.name in names and (act.needs is None or act.needs in kind.spec))
+        names = _EVERYWHERE | (_OF_INTAKE if kind is PLAIN else _OF_DELIVERIES | _OF_OUTAGES)
+    acts = tuple(act for act in ROUND if act.name in names and (act.needs is None or kind.has(act.needs)))
     return Round(kind=kind, acts=acts, kills=20 if long and kind not in FEATURES else 10)

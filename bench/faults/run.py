@@ -56,7 +56,7 @@ async def _account(given: Options, one: Round, broker: PrivateBroker, proxy: Tox
     began, share_s = time.monotonic(), given.minutes * 60 / len(given.rounds)
     folder = given.folder / one.kind.name
     folder.mkdir()
-    async with stand(broker, folder, Shape(kind=one.kind), given.seed) as made:
+    async with stand(broker, folder, Shape(kind=one.kind, ingests=one.kind.ingests), given.seed) as made:
         watching = asyncio.create_task(report.watch(made))
         try:
             async with loaded(made):

@@ -28,6 +28,7 @@ from forebay_cli.local.replica import Replica
 from forebay_cli.local.run import Component, LocalRun, free_port
 from forebay_cli.local.topology import Broker
 from forebay_cli.rabbitmq import PrivateBroker
+from forebay_ingest.segments import FOLDER, is_segment
 
 VHOST = "/"
 
@@ -73,6 +74,11 @@ class Stand:
         ingests = self.run.ingests
         chosen = [one for one in ingests if one.ready] or ingests
         return [split_address(one.launch.env["FOREBAY_LISTEN"]) for one in chosen]
+
+    @property
+    def buffered(self) -> bool:
+        """Whether anything is in the outage buffer."""
+        return any(is_segment(path.name) for path in (self.bodies / FOLDER).rglob("*"))
 
     def management(self) -> Management:
         return self.broker.management()
@@ -143,7 +149,7 @@ class Stand:
     async def _come_back(self, cause: str, away_s: float) -> None:
         gone = self.now
         await asyncio.sleep(away_s)
-        self.ledger.windows.append(Window(cause=f"broker {cause}", begin=gone, end=self.now))
+        self._close(f"broker {cause}", gone)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.broker.start())
             await until_amqp_answers(self.broker.amqp_port)
@@ -163,13 +169,18 @@ class Stand:
                     await asyncio.sleep(0.01)
 
     @contextlib.asynccontextmanager
-    async def impossible(self, cause: str, settle_s: float = 0.05) -> AsyncIterator[None]:
-        """Within the block, which begins after a moment, no webhook can be stored."""
+    async def impossible(self, cause: str, settle_s: float = 0.05, *, buffered: bool = True) -> AsyncIterator[None]:
+        """Within the block, which begins after a moment, no webhook can be stored, unless in a buffer that is made for it."""
         await asyncio.sleep(settle_s)
         begin = self.now
         try:
             yield
         finally:
+            self._close(cause, begin, buffered=buffered)
+
+    def _close(self, cause: str, begin: float, *, buffered: bool = True) -> None:
+        """Note a time that ends now, in which the broker could not store anything."""
+        if not (buffered and self.shape.kind.has("ingest.outageBuffer")):
             self.ledger.windows.append(Window(cause=cause, begin=begin, end=self.now))
 
 

@@ -104,6 +104,15 @@ def test_attempts_while_the_destination_wants_none_are_told_for_each_webhook_tha
     assert figures(kind("breaker"), book) == {"busy_ratio": 0.25, "failing_ratio": None}
 
 
+def test_what_was_taken_and_refused_while_the_broker_was_away_is_counted() -> None:
+    book = ledger(3, 1)
+    with book.during("broker away"):
+        book.ack(book.send(5), 6, "a")
+        book.refuse(book.send(5), 6, 503, "storage", retry_after=True)
+    told = figures(kind("outage-buffer"), book)
+    assert (told["taken_while_away"], told["refused_while_away"]) == (1, 1)
+
+
 def test_a_source_has_bars_for_what_it_asks_for_and_what_is_played() -> None:
     def bars(*acts: str) -> set[str]:
         played = tuple(Act(name=name, play=_nothing) for name in acts)

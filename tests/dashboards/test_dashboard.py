@@ -13,7 +13,7 @@ from forebay.manifest import read_source
 from forebay.source import WebhookSource
 from forebay_operator.desired import Platform
 from forebay_operator.desired.dashboard import dashboard, objects
-from forebay_operator.desired.prometheus_rule import alerts
+from forebay_operator.desired.prometheus_rule import NEARLY_FULL, alerts
 from forebay_operator.options import options
 from tests.support.dashboards import Dashboard, expressions, faults, pictures
 from tests.support.promtool import said
@@ -44,9 +44,13 @@ RICH = dashboard(
         manifest(
             spec__monitoring={"dashboard": {}, "alerts": {"silence": "1h"}},
             spec__ingest__deduplication={"maxIds": 9000},
+            spec__ingest__outageBuffer={},
+            spec__storage={"provider": "S3", "bucket": "webhooks"},
         )
     )
 )
+OF_DUPLICATES = {"Duplicates", "Share of duplicates", "Remembered", "Stream of what was seen"}
+OF_OUTAGES = {"Kept while the broker is away", "How full", "Oldest in the buffer", "Into the buffer and out of it"}
 
 
 @pytest.mark.parametrize("whole", [WHOLE, RICH, ORDERED, FAIR], ids=["plain", "rich", "ordered", "fair"])
@@ -157,13 +161,19 @@ def test_every_alert_of_a_source_has_a_panel() -> None:
 
 
 def test_who_drops_duplicates_sees_how_many_and_how_full_the_memory_is() -> None:
-    assert {panel["title"] for panel in pictures(RICH)} - {panel["title"] for panel in pictures(WHOLE)} == {
-        "Duplicates", "Share of duplicates", "Remembered", "Stream of what was seen",
-    }  # fmt: skip
+    added = {panel["title"] for panel in pictures(RICH)} - {panel["title"] for panel in pictures(WHOLE)}
+    assert added == OF_DUPLICATES | OF_OUTAGES
     linked = {link["title"] for panel in pictures(RICH) for link in panel["links"]}
     assert {"ForebaySeenNotShared", "ForebaySeenCutShort"} <= linked
     (remembered,) = (panel for panel in pictures(RICH) if panel["title"] == "Remembered")
     assert remembered["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"] == 9000
+
+
+def test_an_outage_buffer_is_red_where_somebody_is_called() -> None:
+    panels = {panel["title"]: panel for panel in pictures(RICH)}
+    linked = {link["title"] for title in OF_OUTAGES for link in panels[title]["links"]}
+    assert linked == {"ForebayOutageBufferFilling", "ForebayOutageBufferNotEmptied"}
+    assert panels["How full"]["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"] == NEARLY_FULL
 
 
 def test_runbooks_of_ones_own_are_led_to() -> None:

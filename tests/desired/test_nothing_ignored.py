@@ -20,8 +20,8 @@ from forebay_operator.desired.platform import (
 )
 from tests.support.sources import manifest
 
-# What only the operator itself reads, when it reaches for the broker and when a source is deleted.
-OF_THE_OPERATOR = ("spec.broker", "spec.deletionPolicy")
+# What only the operator itself reads: when it reaches for the broker, captures a secret, and when a source is deleted.
+OF_THE_OPERATOR = ("spec.broker", "spec.ingest.verification.captureFor", "spec.deletionPolicy")
 
 QUEUES = [{"name": "a", "match": {"eventTypes": ["push"]}, "concurrency": 3}]
 SHOP = {"provider": "HMAC", "secretRefs": [{"name": "s", "key": "k"}], "hmac": {"header": "X-Sig"}}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from forebay_ingest import holdings, leases
 from tests.receiving.endpoint import Endpoint
 
 
@@ -26,3 +27,12 @@ def endpoint(tmp_path: Path) -> Callable[..., Any]:
         return Endpoint.open(tmp_path, **changes)
 
     return opened
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes an outage buffer half a minute takes a moment."""
+    monkeypatch.setattr(holdings, "LOOK_S", 0.1)
+    monkeypatch.setattr(holdings, "RENEW_S", 0.05)
+    monkeypatch.setattr(leases, "LAPSE_S", 0.4)
+    monkeypatch.setattr(leases, "CLAIM_S", 0.02)

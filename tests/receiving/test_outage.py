@@ -1,7 +1,6 @@
 """With an outage buffer a webhook that the broker does not confirm is stored first, answered 2xx then, and queued in its turn."""
 
 import asyncio
-import json
 import os
 import time
 from collections.abc import Callable
@@ -12,16 +11,15 @@ from typing import Any
 import pytest
 
 from forebay.amqp.publisher import Outcome
-from forebay.envelope import Envelope, decode
 from forebay.settings import Lanes, Match, OutageBuffer, Route, Storage
 from forebay_ingest import holdings, leases, shelter
 from forebay_ingest.segments import FOLDER, folder
 from tests.receiving.endpoint import Endpoint, request
-from tests.receiving.wire import Reply, statuses
-from tests.support.gateway import CREDENTIALS, Gateway, s3
+from tests.receiving.outages import Opener, accepted, answers, away, back, bodies, cause, envelopes, outage, webhook
+from tests.receiving.wire import statuses
 from tests.support.waiting import eventually, so
 
-Opener = Callable[..., Any]
+pytestmark = pytest.mark.usefixtures("soon")
 THRESHOLD = 50_000
 
 
@@ -43,56 +41,9 @@ def sheltered(endpoint: Opener, bucket: Path) -> Opener:
     return opened
 
 
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes half a minute takes a moment."""
-    monkeypatch.setattr(holdings, "LOOK_S", 0.1)
-    monkeypatch.setattr(holdings, "RENEW_S", 0.05)
-    monkeypatch.setattr(leases, "LAPSE_S", 0.4)
-    monkeypatch.setattr(leases, "CLAIM_S", 0.02)
-
-
-def away(it: Endpoint) -> None:
-    """The connection to the broker goes, and with it all that was under way."""
-    it.broker.link.channel = None
-    it.broker.on_down("gone")
-
-
-def back(it: Endpoint, outcome: Outcome | None = Outcome.CONFIRMED) -> None:
-    it.broker.outcome = outcome
-    it.broker.link.blocked = False
-    it.broker.link.channel = object()
-    it.broker._writer = it.broker
-
-
-def envelopes(it: Endpoint) -> list[Envelope]:
-    """What the broker was given, in order."""
-    told = [(one.properties, one.body) for one in it.broker.published]
-    return [decode(one.message_id, one.content_type, one.headers, body) for one, body in told]
-
-
-def bodies(it: Endpoint) -> list[int]:
-    return [json.loads(one.body)["n"] for one in envelopes(it)]
-
-
-def webhook(number: int, *headers: str) -> bytes:
-    return request(b'{"n": %d}' % number, *headers)
-
-
 def stored(bucket: Path) -> list[Path]:
     """The segments that are there."""
     return sorted(path for path in (bucket / FOLDER).rglob("*-*-*") if path.is_file())
-
-
-async def answers(it: Endpoint, *requests: bytes) -> list[Reply]:
-    async with it.client() as client:
-        await client.send(b"".join(requests))
-        return await client.answers(len(requests))
-
-
-async def accepted(it: Endpoint, *numbers: int) -> None:
-    replies = await answers(it, *map(webhook, numbers))
-    assert [reply.status for reply in replies] == [202] * len(numbers)
 
 
 async def empty(bucket: Path) -> None:
@@ -109,9 +60,7 @@ def waiting(it: Endpoint) -> float:
 async def test_while_the_broker_is_away_webhooks_are_stored_and_queued_in_order_when_it_is_back(
     sheltered: Opener, bucket: Path
 ) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         replies = await answers(it, *(webhook(number, f"X-GitHub-Delivery: d-{number}") for number in range(1, 30)))
         assert {reply.status for reply in replies} == {202}
         assert bodies(it) == [0]
@@ -126,7 +75,9 @@ async def test_while_the_broker_is_away_webhooks_are_stored_and_queued_in_order_
         assert it.metric("forebay_outage_buffered_total") == it.metric("forebay_outage_drained_total") == 29
         assert it.metric("forebay_ingest_accepted_total", queue="default") == 30
         assert waiting(it) == it.metric("forebay_outage_buffer_bytes") == 0
-        await eventually(so(lambda: not it.ingest._shelter.diverting), every_s=0.01)
+        buffer = it.ingest._shelter
+        assert buffer is not None
+        await eventually(so(lambda: not buffer.diverting), every_s=0.01)
         await accepted(it, 30)
         assert bodies(it)[-1] == 30
         assert it.metric("forebay_outage_buffered_total") == 29
@@ -207,9 +158,7 @@ def knows_of(it: Endpoint, count: int) -> bool:
 
 
 async def test_new_webhooks_do_not_overtake_stored_ones(sheltered: Opener, bucket: Path) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         await accepted(it, *range(1, 50))
         back(it)
         for number in range(50, 90):
@@ -221,9 +170,7 @@ async def test_new_webhooks_do_not_overtake_stored_ones(sheltered: Opener, bucke
 async def test_a_broker_that_fails_again_while_the_buffer_empties_costs_nothing_but_copies(
     sheltered: Opener, bucket: Path
 ) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         for number in range(1, 40):
             await accepted(it, number)
         for outcome in (None, Outcome.REFUSED, Outcome.TIMEOUT):
@@ -241,12 +188,10 @@ async def test_a_broker_that_fails_again_while_the_buffer_empties_costs_nothing_
 
 
 async def test_a_full_buffer_is_503(sheltered: Opener, bucket: Path) -> None:
-    async with sheltered(buffer={"max_bytes": 2_000}) as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered(buffer={"max_bytes": 2_000})) as it:
         assert statuses(await it.say(request(b"x" * 3_000))) == [202]
         answer = (await answers(it, webhook(1)))[0]
-        assert (answer.status, json.loads(answer.body)["type"].rpartition("/")[2]) == (503, "buffer-full")
+        assert (answer.status, cause(answer)) == (503, "buffer-full")
         assert answer.headers["retry-after"]
         assert "buffer is full" in str(it.ingest.unready())
         back(it)
@@ -257,9 +202,7 @@ async def test_a_full_buffer_is_503(sheltered: Opener, bucket: Path) -> None:
 async def test_a_buffer_whose_oldest_is_too_old_takes_no_more_and_loses_nothing(
     sheltered: Opener, bucket: Path
 ) -> None:
-    async with sheltered(buffer={"max_age_s": 0.2}) as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered(buffer={"max_age_s": 0.2})) as it:
         await accepted(it, 1)
         await eventually(so(lambda: it.metric("forebay_outage_buffer_oldest_seconds") > 0.2), every_s=0.02)
         assert statuses(await it.say(webhook(2))) == [503]
@@ -271,14 +214,12 @@ async def test_a_buffer_whose_oldest_is_too_old_takes_no_more_and_loses_nothing(
 async def test_with_the_storage_away_too_it_is_503_and_the_broker_alone_brings_it_back(
     sheltered: Opener, bucket: Path
 ) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         (bucket / FOLDER).mkdir(parents=True, exist_ok=True)
         (bucket / folder("payments/github", "one")).parent.mkdir(parents=True, exist_ok=True)
         (bucket / folder("payments/github", "one")).write_text("in its place")
         answer = (await answers(it, webhook(1)))[0]
-        assert (answer.status, json.loads(answer.body)["type"].rpartition("/")[2]) == (503, "storage")
+        assert (answer.status, cause(answer)) == (503, "storage")
         assert it.metric("forebay_outage_buffer_failures_total", cause="unreachable") == 1
         back(it)
         await accepted(it, 2)
@@ -286,9 +227,7 @@ async def test_with_the_storage_away_too_it_is_503_and_the_broker_alone_brings_i
 
 
 async def test_headers_that_no_queue_takes_are_refused_in_an_outage_as_ever(sheltered: Opener) -> None:
-    async with sheltered(header_bytes=200_000, header_count=1000) as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered(header_bytes=200_000, header_count=1000)) as it:
         await accepted(it, 1)
         large = [f"X-{number}: {'x' * 7_000}" for number in range(15)]
         assert statuses(await it.say(webhook(2, *large))) == [431]
@@ -317,9 +256,7 @@ async def test_a_webhook_for_a_queue_that_is_gone_meanwhile_goes_to_the_default_
     sheltered: Opener, bucket: Path
 ) -> None:
     routes = (Route(queue="urgent", match=Match(header="X-Urgent")), Route(queue="default"))
-    async with sheltered(routes=routes) as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered(routes=routes)) as it:
         await answers(it, webhook(1, "X-Urgent: 1"))
     async with sheltered() as it:
         await empty(bucket)
@@ -329,9 +266,7 @@ async def test_a_webhook_for_a_queue_that_is_gone_meanwhile_goes_to_the_default_
 
 async def test_the_reference_to_a_large_body_waits_like_any_webhook(sheltered: Opener, bucket: Path) -> None:
     large = os.urandom(THRESHOLD + 1)
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         assert statuses(await it.say(request(large))) == [202]
         back(it)
         await empty(bucket)
@@ -367,9 +302,7 @@ async def test_a_source_without_a_buffer_has_nothing_of_it(endpoint: Opener) -> 
 async def test_an_endpoint_that_was_killed_queues_what_it_left_before_all_that_comes(
     sheltered: Opener, bucket: Path
 ) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         await accepted(it, 1, 2)
         await accepted(it, 3)
     async with sheltered() as it:
@@ -381,9 +314,7 @@ async def test_an_endpoint_that_was_killed_queues_what_it_left_before_all_that_c
 async def test_nothing_goes_from_the_storage_before_the_broker_has_confirmed_it(
     sheltered: Opener, bucket: Path
 ) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         await accepted(it, 1)
         await accepted(it, 2)
         segments = stored(bucket)
@@ -402,9 +333,7 @@ async def test_nothing_goes_from_the_storage_before_the_broker_has_confirmed_it(
 async def test_what_another_replica_left_is_taken_over_when_its_lease_has_lapsed(
     sheltered: Opener, bucket: Path
 ) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         await accepted(it, 1)
         await accepted(it, 2)
     began = time.monotonic()
@@ -418,9 +347,7 @@ async def test_what_another_replica_left_is_taken_over_when_its_lease_has_lapsed
 
 
 async def test_what_a_replica_works_on_is_not_taken_from_it(sheltered: Opener, bucket: Path, tmp_path: Path) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         await accepted(it, 1)
         (tmp_path / "other").mkdir()
         async with Endpoint.open(
@@ -436,9 +363,7 @@ async def test_what_a_replica_works_on_is_not_taken_from_it(sheltered: Opener, b
 async def test_an_endpoint_that_ends_in_order_lets_others_take_over_at_once(
     sheltered: Opener, bucket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         await accepted(it, 1)
         await it.ingest.drain()
     monkeypatch.setattr(leases, "LAPSE_S", 60)
@@ -450,9 +375,7 @@ async def test_an_endpoint_that_ends_in_order_lets_others_take_over_at_once(
 async def test_an_endpoint_that_ends_in_order_empties_its_buffer_first_if_it_can(
     sheltered: Opener, bucket: Path
 ) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         for number in range(1, 30):
             await accepted(it, number)
         back(it)
@@ -495,9 +418,7 @@ async def test_what_a_kill_left_half_written_is_swept(sheltered: Opener, bucket:
 async def test_a_segment_that_is_not_what_was_stored_is_never_delivered_and_holds_up_nothing(
     sheltered: Opener, bucket: Path, spoil: Callable[[Path], object]
 ) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         for number in (1, 2, 3):
             await accepted(it, number)
     spoil(stored(bucket)[1])
@@ -515,9 +436,7 @@ async def test_a_segment_that_is_not_what_was_stored_is_never_delivered_and_hold
 async def test_a_put_that_failed_and_took_effect_all_the_same_is_queued_later(
     sheltered: Opener, bucket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with sheltered() as it:
-        await accepted(it, 0)
-        away(it)
+    async with outage(sheltered()) as it:
         await accepted(it, 1)
         (segment,) = stored(bucket)
         late = segment.read_bytes()
@@ -531,25 +450,3 @@ async def test_a_put_that_failed_and_took_effect_all_the_same_is_queued_later(
 def test_the_provider_gets_its_answer_within_the_time_that_it_grants() -> None:
     """GitHub waits ten seconds: for a confirm that does not come, and then for the storage."""
     assert shelter._PUT_S + 5.0 <= 10.0
-
-
-async def test_object_storage_keeps_webhooks_as_a_folder_does(
-    endpoint: Opener, s3_server: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def opened(replica: str) -> Any:
-        return endpoint(
-            storage=s3(s3_server.url), credentials=CREDENTIALS, outage_buffer=OutageBuffer(), replica=replica
-        )
-
-    async with opened("one") as it:
-        await accepted(it, 0)
-        away(it)
-        await accepted(it, 1)
-        await accepted(it, 2, 3)
-        back(it)
-        await eventually(so(lambda: bodies(it) == [0, 1, 2, 3]), every_s=0.01)
-        away(it)
-        await accepted(it, 4)
-    async with opened("two") as it:
-        await eventually(so(lambda: bodies(it) == [4]), every_s=0.01)
-        await eventually(so(lambda: not s3_server.objects()), every_s=0.02)

@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -161,4 +162,26 @@ async def test_a_source_that_captures_no_more_leaves_no_way_open(
 
     await eventually(closed, within_s=10)
     await answered(place, node, 401, 409, **ASANA.handshake(STRANGERS))
+    assert await held(place) == {"secret": ASANA.secret}
+
+
+async def test_when_the_time_is_over_nobody_gets_in_until_somebody_opens_it_again(
+    place: Api, running: OperatorProcess, node: LocalNode
+) -> None:
+    brief = capturing(ASANA)
+    brief["spec"]["ingest"]["verification"]["captureFor"] = "15s"
+    await place.apply(brief)
+    await place.until("github", "SecretCaptured", "False", "WaitingForHandshake")
+    await ready(place, node)
+    said = await place.until("github", "SecretCaptured", "False", "CaptureClosed", within_s=40)
+    assert "kubectl annotate whs github" in said["message"]
+    await answered(place, node, 409, **ASANA.handshake(STRANGERS))
+    assert await held(place) == {}
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    await place.patch("WebhookSource", "github", {"metadata": {"annotations": {"forebay.dev/capture-from": now}}})
+    await place.until("github", "SecretCaptured", "False", "WaitingForHandshake")
+    await answered(place, node, 200, **ASANA.handshake(ASANA.secret))
+    await place.until(
+        "github", "SecretCaptured", "True", "Captured", within_s=40
+    )  # though the time may be over by then
     assert await held(place) == {"secret": ASANA.secret}

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 TREE = Path(__file__).resolve().parents[2]
 RUNBOOKS = TREE / "docs" / "runbooks"
-UNITS = {"reqps", "ops", "percentunit", "short", "s", "none"}
+UNITS = {"reqps", "ops", "percentunit", "short", "bytes", "s", "none"}
 FOREIGN = {"ALERTS": {"alertname", "alertstate", "namespace", "source"}}  # Prometheus' own series
 EACH = {"namespace", "source"}
 

@@ -27,8 +27,9 @@ class Gateway:
         return f"http://127.0.0.1:{self.port}"
 
     def objects(self) -> list[Path]:
-        """What is in the bucket, whole objects only."""
-        return sorted(path for path in self.bucket.rglob("*") if path.is_file() and ".sgwtmp" not in path.parts)
+        """What is in the bucket, whole objects only. Folders may go while somebody looks, with their last object."""
+        found = (Path(folder) / name for folder, _, names in os.walk(self.bucket) for name in names)
+        return sorted(path for path in found if ".sgwtmp" not in path.parts)
 
 
 def s3(endpoint: str, **changes: object) -> settings.Storage:

@@ -27,7 +27,7 @@ COMMANDS = {
     "send": "Send correctly signed sample webhooks.",
     "status": "Show on one screen how webhooks flow.",
     "dlq": "Look at dead letters, replay or discard them.",
-    "storage": "Look after the bodies that are in object storage.",
+    "storage": "Look after what is in object storage.",
     "explain": "Tell the life of one webhook, and why it did not arrive.",
     "init": "Print a commented manifest to start from.",
     "validate": "Say what is wrong with a manifest, and where.",

@@ -7,10 +7,8 @@ read, before and after that: what dies meanwhile is among the latter. What is le
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
 
 from forebay.envelope import claim_key
 from forebay.errors import Rejected
@@ -19,20 +17,13 @@ from forebay.source import WebhookSource
 from forebay.storage import Stored
 from forebay.topology import ORPHANS, Names
 from forebay_cli.dead.reader import reader
+from forebay_cli.shelf import Shelf, delete_all
 from forebay_cli.target import Target
 
 # Beside the age up to which a webhook is tried: the longest tier, once, for a `maxAge` that was longer until a moment ago; and clocks.
 MARGIN_S = 2 * 86_400.0
 _LOOK_S = 2.0  # between two looks at the queues
 _LATE_S = 6.0  # RabbitMQ counts what is in a quorum queue every five seconds
-_AT_ONCE = 8
-
-
-class Shelf(Protocol):
-    """The storage (forebay.storage.Storage)."""
-
-    def list(self, prefix: str) -> AsyncIterator[Stored]: ...
-    async def delete(self, key: str) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,16 +70,11 @@ async def look(there: Target, shelf: Shelf, age_s: float, patience_s: float) -> 
 
 async def let_go(found: Found, shelf: Shelf) -> None:
     """Delete the orphans. Raises StorageError; what was deleted by then is counted."""
-    left = iter(found.orphans)
 
-    async def work() -> None:
-        for one in left:
-            await shelf.delete(one.key)
-            found.deleted += 1
+    def counted() -> None:
+        found.deleted += 1
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_AT_ONCE):
-            group.create_task(work())
+    await delete_all(shelf, (one.key for one in found.orphans), counted)
 
 
 async def _referred(there: Target) -> frozenset[str]:

@@ -19,6 +19,7 @@ from forebay.document import Document, Fault, documents, printable
 from forebay.errors import SpecError
 from forebay.faults import contradictions_in, explain
 from forebay.source import API_VERSION, GROUP, KIND, WebhookSource
+from forebay.source.perishable import goes_with_pod
 from forebay.source.values import kind as kind_of
 from forebay.source.values import shown
 
@@ -172,6 +173,8 @@ def _add_source(found: _Found, document: Document, source: WebhookSource) -> lis
     scaling = source.spec.worker.autoscaling
     if scaling is not None and scaling.unrest:
         found.notes.append(f"{source.key}: {scaling.unrest}")
+    if passing := goes_with_pod(source):
+        found.notes.append(f"{source.key}: {passing}")
     return []
 
 

@@ -13,6 +13,7 @@ from forebay.errors import Rejected, Unavailable
 from forebay.source import WebhookSource
 from forebay.source.references import SecretKeyRef
 from forebay.topology import Names, capture_objects
+from forebay_operator import capture_window
 from forebay_operator.broker import LOOK_S, Broker
 from forebay_operator.cluster import SECRET, ApiUnavailable, Conflict, Missing, Object, Refused
 from forebay_operator.conditions import Capture, Trouble
@@ -48,11 +49,15 @@ async def settle(context: Context, whose: Whose, broker: Broker | None) -> tuple
     empty = [ref for ref in refs if ref.key not in held[ref.name].filled]
     barred = [ref.name for ref in empty if held[ref.name].version and held[ref.name].allowed != source.name]
     trouble, again_s = _barred(barred[0], source) if barred else None, 0.0
-    if empty and not barred:
+    closed = capture_window.closed(source, whose.seen.body["metadata"], context.now())
+    if empty and not (barred or closed):
         again_s = LOOK_S  # one secret after another leaves the queue's depth as it was, which wakes nobody
     if broker is not None:
         try:
-            await (_close(key, broker) if barred or not empty else _take(context, whose, broker, empty))
+            if empty and not barred:
+                await (_take_last if closed else _take)(context, whose, broker, empty)
+            else:
+                await _close(key, broker)
         except (ApiUnavailable, Conflict):
             raise
         except Refused as error:
@@ -63,7 +68,8 @@ async def settle(context: Context, whose: Whose, broker: Broker | None) -> tuple
         return None, again_s or None
     last = next((held[ref.name].last for ref in reversed(refs) if held[ref.name].last), "")
     places = tuple(f"{ref.name}/{ref.key}" for ref in empty)
-    return Capture(empty=places, filled=len(refs) - len(empty), last=last, trouble=trouble), again_s or None
+    filled = len(refs) - len(empty)
+    return Capture(empty=places, filled=filled, last=last, closed=closed, trouble=trouble), again_s or None
 
 
 async def _holding(context: Context, key: Key, name: str) -> Holding:
@@ -92,11 +98,24 @@ def _barred(name: str, source: WebhookSource) -> Trouble:
 
 
 async def _take(context: Context, whose: Whose, broker: Broker, empty: Sequence[SecretKeyRef]) -> None:
-    """Have a secret come, and write down what came: the Secret first, so that a crash in between loses nothing."""
-    queue = Names(*whose.key).captured
+    """Have a secret come, and write down what came."""
     await broker.declare(capture_objects(broker.vhost, Names(*whose.key)))
-    depth = broker.depths.get(queue)
-    found = await broker.first(queue) if depth and depth.messages else None
+    depth = broker.depths.get(Names(*whose.key).captured)
+    if depth and depth.messages:
+        await _write_down(context, whose, broker, empty)
+
+
+async def _take_last(context: Context, whose: Whose, broker: Broker, empty: Sequence[SecretKeyRef]) -> None:
+    """The time is over: what came within it counts, its sender was told so."""
+    if Names(*whose.key).captured in broker.holdings.queues:
+        await _write_down(context, whose, broker, empty)
+        await _close(whose.key, broker)
+
+
+async def _write_down(context: Context, whose: Whose, broker: Broker, empty: Sequence[SecretKeyRef]) -> None:
+    """The Secret first, so that a crash in between loses nothing."""
+    queue = Names(*whose.key).captured
+    found = await broker.first(queue)
     if found is None:
         return
     captured = read(*found)

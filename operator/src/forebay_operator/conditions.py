@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from forebay.source import WebhookSource
+from forebay.source.perishable import goes_with_pod
 from forebay_operator.world import Progress
 
 Truth = Literal["True", "False", "Unknown"]
@@ -36,6 +37,7 @@ class Capture:
     empty: tuple[str, ...]  # places that wait for one: NAME/KEY of Secrets
     filled: int
     last: str = ""  # when the last one came, and from whom
+    closed: str | None = None  # since when none is taken any more, and what to do
     trouble: Trouble | None = None
 
 
@@ -97,12 +99,15 @@ def dated(
     ]
 
 
-def _accepted(_source: WebhookSource, observed: Observed) -> Verdict:
+def _accepted(source: WebhookSource, observed: Observed) -> Verdict:
     if observed.unaccepted:
         return Verdict("False", *observed.unaccepted)
     if observed.children:
         return Verdict("False", *observed.children)
-    return Verdict("True", "Accepted", "The spec is valid and what it refers to is there.")
+    valid = "The spec is valid and what it refers to is there."
+    if passing := goes_with_pod(source):
+        return Verdict("True", "OutageBufferGoesWithPod", f"{valid} But {passing}.")
+    return Verdict("True", "Accepted", valid)
 
 
 def _topology(_source: WebhookSource, observed: Observed) -> Verdict:
@@ -222,12 +227,21 @@ def _captured(source: WebhookSource, observed: Observed) -> Verdict | None:
         return Verdict("False", *capture.trouble)
     if not capture.empty:
         return Verdict("True", "Captured", f"What {provider} signs with is in its Secret.{last}")
+    if capture.closed:
+        return _closed(provider, last, capture)
     where = f"Make the webhook at {provider}: the secret that it sends goes into Secret {capture.empty[0]}."
     if not capture.filled:
         return Verdict("False", "WaitingForHandshake", f"Waits for the provider's handshake. {where}")
     return Verdict(
         "True", "WaitingForAnother", f"Waits for another handshake, until then for strangers' too. {where}{last}"
     )
+
+
+def _closed(provider: str, last: str, capture: Capture) -> Verdict:
+    without = f"Secret {capture.empty[0]} has no value. {capture.closed}."
+    if capture.filled:
+        return Verdict("True", "Captured", f"What {provider} signs with is in its Secret.{last} {without}")
+    return Verdict("False", "CaptureClosed", f"{without} Then make the webhook at {provider}.")
 
 
 _CHECKS: dict[str, Callable[[WebhookSource, Observed], Verdict | None]] = {
@@ -249,7 +263,7 @@ _NEEDED = ("Accepted", "TopologyReady", "IngestAvailable", "RouteReady", "Worker
 # What no waiting mends.
 _FOR_A_PERSON = frozenset(
     {
-        "InvalidSpec", "SecretMissing", "BrokerMissing", "BrokerSecretMissing", "BrokerSecretInvalid", "BrokerRefused",
+        "InvalidSpec", "SecretMissing", "CaptureClosed", "BrokerMissing", "BrokerSecretMissing", "BrokerSecretInvalid", "BrokerRefused",
         "NotAllowed", "SecretNotAllowed", "SecretRefused", "AddressTaken", "NameTaken", "ChildRefused", "QueueInequivalent", "ApiMissing", "RouteNotAccepted",
     }
 )  # fmt: skip

@@ -1,14 +1,16 @@
-"""forebay storage: look after the bodies that are in object storage."""
+"""forebay storage: look after what is in object storage: large bodies, and the outage buffer."""
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 
 import click
 
-from forebay.errors import SpecError
+from forebay.errors import Rejected, SpecError
 from forebay.storage import Storage
-from forebay_cli import options
+from forebay_cli import leavings, options
 from forebay_cli.given import Given, find, given, noted
+from forebay_cli.leavings import Left
 from forebay_cli.state import Home
 from forebay_cli.sweeping import Found, least_age, let_go, look
 from forebay_cli.target import Target, target
@@ -17,6 +19,7 @@ from forebay_operator.desired.platform import Platform
 from forebay_operator.desired.settings_of_both import secret_file
 
 _MIB = 1024 * 1024
+_LEAST_S = 600  # for which nobody has written, by the clocks of two machines
 
 
 @click.group(
@@ -24,12 +27,13 @@ _MIB = 1024 * 1024
     epilog=options.examples("""
 forebay storage sweep
 forebay storage sweep --delete
+forebay storage buffer
 """),
 )
 def command() -> None:
-    """Look after the bodies that are in object storage.
+    """Look after what is in object storage.
 
-    Those of large webhooks, where spec.storage says.
+    Bodies of large webhooks and the outage buffer, where spec.storage says.
     """
 
 
@@ -135,3 +139,82 @@ def _as_json(found: Found) -> dict[str, object]:
         "deleted": found.deleted,
         "kept": {"young": found.young, "dead_letters": found.referred},
     }
+
+
+@command.command(
+    "buffer",
+    epilog=options.examples("""
+forebay storage buffer                          of the source that runs here; only tell
+forebay storage buffer -f source.yaml --secret bodies/credentials=@aws.ini
+forebay storage buffer -f source.yaml --secret bodies/credentials=@aws.ini --delete
+"""),
+)
+@click.option("--delete", is_flag=True, help="Give it up. Without it, it is only told.")
+@click.option(
+    "--untouched-for",
+    metavar="TIME",
+    default="1h",
+    show_default=True,
+    help="With --delete: only if nobody has written there for so long; ten minutes at least.",
+)
+@options.files(required=False)
+@options.secrets
+@options.source
+@options.output
+@click.pass_obj
+def buffer(
+    home: Home,
+    /,
+    *,
+    delete: bool,
+    untouched_for: str,
+    files: tuple[str, ...],
+    secrets: tuple[str, ...],
+    source_key: str | None,
+    output: str,
+) -> None:
+    """Tell what waits in the outage buffer; with --delete give it up.
+
+    It was answered 2xx, and is queued as soon as an endpoint of the source runs and its broker is there. What a deleted source has left
+    goes only by --delete. As long as an endpoint works on it nothing is deleted.
+    """
+    said = given(files, secrets, source_key) if files else noted(home, secrets, source_key)
+    span = options.seconds("--untouched-for", untouched_for)
+    if span < _LEAST_S:
+        raise SpecError(f"--untouched-for {untouched_for} is too short: clocks differ; ten minutes at least")
+    found = asyncio.run(_buffer(_storage(home, said), said.source.key, span if delete else None))
+    if output == "json":
+        click.echo(json.dumps({"deleted": delete, "replicas": [_left(one) for one in found]}, indent=2))
+    else:
+        _tell(found, delete=delete)
+
+
+async def _buffer(storage: Storage, source: str, untouched_s: int | None) -> list[Left]:
+    """What was there. Given up if a span is said; raises Rejected if somebody has written there within it."""
+    found = await leavings.look(storage, source)
+    if untouched_s is not None:
+        if busy := leavings.worked_on(found, datetime.now(UTC) - timedelta(seconds=untouched_s)):
+            raise Rejected(
+                f"an endpoint of {source} works on the buffer of {', '.join(busy)}, or did until a moment ago: bring the broker back,"
+                " and it queues what is there; or delete the source first, and wait"
+            )
+        await leavings.give_up(found, storage)
+    return found
+
+
+def _tell(found: list[Left], *, delete: bool) -> None:
+    for one in found:
+        oldest = f", the oldest of {_stamp(one.oldest)}" if one.oldest is not None else ""
+        click.echo(f"{one.replica}: {one.webhooks:,} webhooks, {one.bytes / _MIB:,.1f} MiB{oldest}")
+    webhooks = sum(one.webhooks for one in found)
+    click.echo(f"{webhooks:,} webhooks that were answered 2xx " + ("are given up" if delete else "wait for a broker"))
+
+
+def _left(one: Left) -> dict[str, object]:
+    oldest = None if one.oldest is None else _stamp(one.oldest)
+    touched = None if one.touched is None else one.touched.isoformat()
+    return {"name": one.replica, "webhooks": one.webhooks, "bytes": one.bytes, "oldest": oldest, "touched": touched}
+
+
+def _stamp(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")

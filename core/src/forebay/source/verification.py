@@ -181,6 +181,10 @@ class Verification(Part):
                 f"!has(self.capture) || !self.capture || self.provider in [{_listed(_SENT)}]",
                 f"capture belongs to provider {_either(_SENT)}, which sends its secret itself",
             ),
+            (
+                "!has(self.captureFor) || (has(self.capture) && self.capture)",
+                "captureFor says how long capture takes a secret: set capture too",
+            ),
             *(
                 (
                     (
@@ -206,6 +210,11 @@ class Verification(Part):
         default=False,
         description="Put the secret that the provider sends in its handshake into the first of secretRefs without a value. A Secret"
         " that exists has to allow it: forebay.dev/capture: SOURCE.",
+    )
+    capture_for: Annotated[float, Span("10s", "30d")] | None = Field(
+        default=None,
+        description="For how long after the source was made a secret is captured, with capture; forebay.dev/capture-from: TIME at the"
+        " source begins anew. Default: 1d.",
     )
     tolerance: Annotated[float, Span("1s", "1d")] | None = Field(
         default=None, description="How far the signed time may be from now. Default: the provider's recommendation."
@@ -242,6 +251,8 @@ class Verification(Part):
             )
         if self.capture and self.provider not in _SENT:
             yield Problem(("capture",), f"provider {self.provider} sends no secret in a handshake", "leave capture out")
+        if self.capture_for is not None and not self.capture:
+            yield Problem(("captureFor",), "nothing is captured", "add capture: true, or leave captureFor out")
         if self.tolerance is not None and not self._timed():
             yield Problem(("tolerance",), f"provider {self.provider} signs no time here", "leave tolerance out")
 

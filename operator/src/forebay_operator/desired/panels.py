@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from forebay.source import WebhookSource
 from forebay.source.deduplication import Deduplication
-from forebay_operator.desired.prometheus_rule import SLOW_CONFIRM_S, series, share_refused
+from forebay_operator.desired.prometheus_rule import NEARLY_FULL, SLOW_CONFIRM_S, series, share_refused
 from forebay_operator.desired.worker_settings import paces
 
 _RANGE = "$__rate_interval"  # Grafana's: four scrapes, or a pixel if that is more
@@ -38,6 +38,7 @@ def rows(source: WebhookSource) -> list[Row]:
         Row("Now", _now(source)),
         Row("Received", _received(source)),
         *([Row("Duplicates", _duplicates(source, wanted))] if (wanted := source.spec.ingest.deduplication) else []),
+        *([Row("Outage buffer", _sheltered(source))] if source.spec.ingest.outage_buffer else []),
         Row("Queued", _queued(source)),
         Row("Delivered", _delivered(source)),
         *([Row("Paced", paced)] if paced else []),
@@ -157,6 +158,49 @@ def _duplicates(source: WebhookSource, wanted: Deduplication) -> list[Panel]:
             },
             ("ForebaySeenNotShared",),
             kind="state-timeline",
+        ),
+    ]
+
+
+def _sheltered(source: WebhookSource) -> list[Panel]:
+    def own(metric: str) -> str:
+        return series(source, f"forebay_outage_buffer_{metric}")
+
+    return [
+        Panel(
+            "Kept while the broker is away",
+            "Bytes that all endpoints have in the storage: webhooks that were answered 2xx and are in no queue yet.",
+            "bytes",
+            {"held": f"sum({own('bytes')})"},
+            ("ForebayOutageBufferNotEmptied",),
+            stacked=True,
+        ),
+        Panel(
+            "How full",
+            "Of the fullest endpoint: bytes of maxBytes, and the age of its oldest webhook of maxAge. At 100 % it answers 503.",
+            "percentunit",
+            {
+                "bytes": f"max({own('bytes')} / {own('max_bytes')})",
+                "age": f"max({own('oldest_seconds')} / {own('max_seconds')})",
+            },
+            ("ForebayOutageBufferFilling",),
+            NEARLY_FULL,
+        ),
+        Panel(
+            "Oldest in the buffer",
+            "How long the oldest webhook has waited for the broker. When the broker is back it falls to nothing.",
+            "s",
+            {"": f"max({own('oldest_seconds')})"},
+            ("ForebayOutageBufferNotEmptied",),
+        ),
+        Panel(
+            "Into the buffer and out of it",
+            "Webhooks that were kept, and such as went from there into their queues. Where more come than go, it does not empty.",
+            "reqps",
+            {
+                "kept": _rate(source, "forebay_outage_buffered_total"),
+                "queued": _rate(source, "forebay_outage_drained_total"),
+            },
         ),
     ]
 
