@@ -33,6 +33,8 @@ _ANEW_S = 1.0  # before a watch that has ended begins again
 _DEAF_S = 30.0
 # The lists of all kinds have come so long after the first.
 _LIST_S = 2.0
+# How much longer the watches go on when a namespace lets us in no more.
+_PARTING_S = 2.0
 
 
 class Acting:
@@ -113,6 +115,9 @@ class Acting:
                 found.append(namespace)
         return tuple(found)
 
+    def _looks_into(self, namespace: str) -> bool:
+        return self._namespaces == (None,) or namespace in self._namespaces
+
     async def _list_children(self, kind: Kind) -> None:
         there: set[tuple[Key, ChildId]] = set()
         for namespace in self._namespaces:
@@ -131,10 +136,16 @@ class Acting:
                 if "kind" in item:
                     self._context.world.see_source(item)
                     there.add(key_of(item))
-        gone = [key for key in self._context.world.sources if key not in there]
+        sources = self._context.world.sources
+        # One that was deleted where we may look no more is cleaned up after all the same.
+        gone = [
+            key
+            for key, seen in sources.items()
+            if key not in there and (self._looks_into(key.namespace) or not seen.deleting)
+        ]
         for key in gone:
             self._context.world.drop_source(key)
-        self._wake([*there, *gone])
+        self._wake([*sources, *gone])
 
     async def _watch(self, stop: asyncio.Event) -> None:
         """Watch until `stop`. What ends it otherwise, such as a refusal, is no reason to end with it."""
@@ -178,7 +189,7 @@ class Acting:
             async for item in self._context.cluster.list(kind, namespace, selector, metadata_only=True):
                 if "kind" in item:
                     there.add((item["metadata"]["namespace"], item["metadata"]["name"]))
-        lost = [(place, owner) for place, owner in before.items() if place not in there]
+        lost = [(place, owner) for place, owner in before.items() if place not in there and self._looks_into(place[0])]
         self._wake([world.lose(kind, key, name, uid) for (_, name), (key, uid) in lost])
 
     async def _stop_when_others_come(self, stop: asyncio.Event) -> None:
@@ -193,6 +204,8 @@ class Acting:
                     stop.set()
                 if await self._other_namespaces():
                     self._context.log.info("watches anew: namespaces let us in or no more")
+                    # A namespace's Role may go just before its sources: the watches that are open still tell of these.
+                    await asyncio.sleep(_PARTING_S)
                     stop.set()
             except ForebayError as error:
                 self._complain("optional APIs not looked for", error)
