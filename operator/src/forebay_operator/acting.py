@@ -6,7 +6,7 @@ The first lists come before any reconcile: whoever reconciles a source whose chi
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from forebay_operator.cluster import SECRET, SOURCE, Forbidden, Gone, Kind, Obje
 from forebay_operator.context import Context
 from forebay_operator.desired import CHILD_KINDS, OPTIONAL_APIS
 from forebay_operator.measures import Measures
+from forebay_operator.reach import Reach
 from forebay_operator.reconcile import Reconciler
 from forebay_operator.watches import watch
 from forebay_operator.work import WorkQueue
@@ -45,8 +46,7 @@ class Acting:
         self._queue = queue
         self._measures = measures
         self._throttle = Throttle()
-        self._namespaces: tuple[str | None, ...] = ()  # that we may look into; None: the whole cluster
-        self._in_doubt = False  # whether one of these may let us in no more
+        self._reach = Reach(context.cluster, context.options.namespaces)
         self._secrets_since: dict[str | None, str] = {}
         self._listed = asyncio.Event()
         self.unready: str | None = "has not listed everything yet"
@@ -65,7 +65,7 @@ class Acting:
     def _always(self) -> list[Coroutine[Any, Any, None]]:
         reconcile = Reconciler(self._context)
         workers = [self._queue.work(self._timed(reconcile), self._failed) for _ in range(self._context.options.workers)]
-        secrets = [self._watch_secrets(namespace) for namespace in self._namespaces]
+        secrets = [self._watch_secrets(namespace) for namespace in self._reach.places]
         return [*workers, *secrets, self._look_at_brokers(), self._look_for_losses(), self._resync()]
 
     # ------------------------------------------------------------------------------------------------ API server
@@ -78,49 +78,17 @@ class Acting:
             raise SpecError(f"the API server has no {SOURCE.kind}: kubectl apply -f crds/")
         self._context.kinds = served & frozenset(kinds)
         self._context.platform = replace(self._context.platform, apis=_optional(served))
-        self._namespaces = await self._look_around()
-        for namespace in self._namespaces:
+        if shut := await self._reach.look_around():
+            self._complain("namespaces not looked into", "there is no right to, or they are gone", namespaces=shut)
+        for namespace in self._reach.places:
             self._secrets_since[namespace] = await self._list_secrets(namespace)
         for kind in sorted({*self._context.kinds, SECRET}):
             await self._list_children(kind)
         await self._list_sources()
 
-    async def _look_around(self) -> tuple[str | None, ...]:
-        """Where we may look: a Role goes with its namespace, and the other namespaces are looked after all the same."""
-        wished = self._context.options.namespaces
-        if not wished:
-            return (None,)
-        found = await self._let_in(wished)
-        shut = sorted({*wished} - {*found})
-        if not found:
-            raise Unavailable(f"the operator may look into none of {', '.join(shut)}: see docs/rbac.md")
-        if shut:
-            self._complain("namespaces not looked into", "there is no right to, or they are gone", namespaces=shut)
-        return found
-
-    async def _other_namespaces(self) -> bool:
-        """Whether others let us in than when we looked around. Asked while one is shut, and when something was refused."""
-        wished = self._context.options.namespaces
-        if not self._in_doubt and len(self._namespaces) >= len(wished):
-            return False
-        self._in_doubt = False
-        return bool(wished) and await self._let_in(wished) != self._namespaces
-
-    async def _let_in(self, namespaces: Iterable[str | None]) -> tuple[str | None, ...]:
-        """Those of the namespaces that we may look into."""
-        found = []
-        for namespace in namespaces:
-            with suppress(Forbidden):
-                await anext(self._context.cluster.list(SOURCE, namespace, metadata_only=True))
-                found.append(namespace)
-        return tuple(found)
-
-    def _looks_into(self, namespace: str) -> bool:
-        return self._namespaces == (None,) or namespace in self._namespaces
-
     async def _list_children(self, kind: Kind) -> None:
         there: set[tuple[Key, ChildId]] = set()
-        for namespace in self._namespaces:
+        for namespace in self._reach.places:
             async for item in self._context.cluster.list(kind, namespace, handlers.SELECTOR):
                 if "kind" in item:
                     self._wake([self._context.world.see_child(item)])
@@ -131,7 +99,7 @@ class Acting:
 
     async def _list_sources(self) -> None:
         there = set()
-        for namespace in self._namespaces:
+        for namespace in self._reach.places:
             async for item in self._context.cluster.list(SOURCE, namespace):
                 if "kind" in item:
                     self._context.world.see_source(item)
@@ -141,7 +109,7 @@ class Acting:
         gone = [
             key
             for key, seen in sources.items()
-            if key not in there and (self._looks_into(key.namespace) or not seen.deleting)
+            if key not in there and (self._reach.covers(key.namespace) or not seen.deleting)
         ]
         for key in gone:
             self._context.world.drop_source(key)
@@ -150,13 +118,12 @@ class Acting:
     async def _watch(self, stop: asyncio.Event) -> None:
         """Watch until `stop`. What ends it otherwise, such as a refusal, is no reason to end with it."""
         handlers.tell_complaints(self._complain)
-        namespaces = tuple(namespace for namespace in self._namespaces if namespace)
         while not stop.is_set():
             try:
-                await watch(self._context.kinds, namespaces, self._hear, stop)
+                await watch(self._context.kinds, self._reach.namespaces, self._hear, stop)
             except Unavailable as error:
                 self._complain("watches ended", error)
-                self._in_doubt = True
+                self._reach.doubt()
                 await asyncio.sleep(_RETRY_S)
 
     def _hear(self, kind: Kind, told: str | None, item: Object) -> None:
@@ -185,11 +152,13 @@ class Acting:
     async def _look_for_losses_of(self, kind: Kind) -> None:
         world, selector = self._context.world, "" if kind == SOURCE else handlers.SELECTOR
         before, there = world.standing(kind), set()
-        for namespace in self._namespaces:
+        for namespace in self._reach.places:
             async for item in self._context.cluster.list(kind, namespace, selector, metadata_only=True):
                 if "kind" in item:
                     there.add((item["metadata"]["namespace"], item["metadata"]["name"]))
-        lost = [(place, owner) for place, owner in before.items() if place not in there and self._looks_into(place[0])]
+        lost = [
+            (place, owner) for place, owner in before.items() if place not in there and self._reach.covers(place[0])
+        ]
         self._wake([world.lose(kind, key, name, uid) for (_, name), (key, uid) in lost])
 
     async def _stop_when_others_come(self, stop: asyncio.Event) -> None:
@@ -202,7 +171,7 @@ class Acting:
                 if apis != self._context.platform.apis:
                     self._context.log.info("watches anew: optional APIs came or went", apis=sorted(apis))
                     stop.set()
-                if await self._other_namespaces():
+                if await self._reach.changed():
                     self._context.log.info("watches anew: namespaces let us in or no more")
                     # A namespace's Role may go just before its sources: the watches that are open still tell of these.
                     await asyncio.sleep(_PARTING_S)
@@ -224,7 +193,7 @@ class Acting:
     async def _deaf_watch(self) -> str | None:
         """Why a restart would help: changes that the API server lists and the watches do not tell."""
         behind = []
-        for namespace in self._namespaces:
+        for namespace in self._reach.places:
             async for item in self._context.cluster.list(SOURCE, namespace, metadata_only=True):
                 if "kind" in item:
                     seen = self._context.world.sources.get(key_of(item))
@@ -337,7 +306,8 @@ class Acting:
         )
 
     def _complain(self, event: str, error: object, **fields: Any) -> None:
-        self._in_doubt |= isinstance(error, Forbidden)
+        if isinstance(error, Forbidden):
+            self._reach.doubt()
         held_back = self._throttle.admit(event)
         if held_back is not None:
             self._context.log.warning(event, error=str(error), held_back=held_back or None, **fields)
