@@ -23,7 +23,7 @@ class Drains:
 
     async def go_on(self, key: Key, source: WebhookSource, broker: Broker, queue: str, *, needed: bool) -> None:
         """Bring a queue nearer to its end. `needed`: pods may still publish into it."""
-        ways = ways_into(broker.vhost, _names(source), queue)
+        ways = ways_into(broker.vhost, Names.of(source.key), queue)
         front = ways[0]
         if needed or not self._quiet(key, source, broker, queue):
             await broker.declare(ways)  # if it was closed too early
@@ -31,13 +31,13 @@ class Drains:
             await close(broker, front)
             self._closed[key, queue] = time.monotonic()
         elif (broker.looked or 0.0) > self._closed.setdefault((key, queue), time.monotonic()) + LOOK_S:
-            await remove(broker, _names(source).queue(queue))
+            await remove(broker, Names.of(source.key).queue(queue))
             self._empty.pop((key, queue))
             self._closed.pop((key, queue))
 
     def _quiet(self, key: Key, source: WebhookSource, broker: Broker, queue: str) -> bool:
         """Whether it has been empty for longer than a retry can be under way."""
-        depth = broker.depths.get(_names(source).queue(queue))
+        depth = broker.depths.get(Names.of(source.key).queue(queue))
         if depth is None or depth.messages:
             self._empty.pop((key, queue), None)
             return False
@@ -68,7 +68,3 @@ async def remove(broker: Broker, name: str) -> None:
     await broker.delete(f"queues/{quote(broker.vhost, safe='')}/{quote(name, safe='')}")
     broker.holdings.queues.pop(name, None)
     broker.holdings.bindings = {b for b in broker.holdings.bindings if b[1] != name}
-
-
-def _names(source: WebhookSource) -> Names:
-    return Names(source.namespace, source.name)

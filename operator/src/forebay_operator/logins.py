@@ -31,9 +31,7 @@ def user_name(source: WebhookSource, place: Address, component: Component) -> st
     """The component's user. Another broker, another source of the same name or a wish for rotation make it another one."""
     wish = (source.metadata.annotations or {}).get(ROTATE, "")
     about = json.dumps([place.shown, source.metadata.uid, wish])
-    return (
-        f"{Names(source.namespace, source.name).exchange}.{component}.{hashlib.sha256(about.encode()).hexdigest()[:8]}"
-    )
+    return f"{Names.of(source.key).exchange}.{component}.{hashlib.sha256(about.encode()).hexdigest()[:8]}"
 
 
 async def announce(context: Context, key: Key, source: WebhookSource, broker: Broker) -> None:
@@ -57,6 +55,7 @@ async def admit(context: Context, key: Key, source: WebhookSource, broker: Broke
 
 
 def logged_in(context: Context, key: Key, source: WebhookSource, broker: Broker, component: Component) -> bool:
+    """Whether the component has its login, with all its rights."""
     items = _user_objects(source, broker, component, user_name(source, broker.address, component), "")
     return _has_login(context, key, source, broker, component) and not broker.holdings.lacks(items)
 
@@ -92,9 +91,9 @@ def _user_objects(
 ) -> list[BrokerObject]:
     """The component's user; by the workers' KEDA asks how much there is to do."""
     if component == "ingest":
-        return ingest_user(broker.vhost, _names(source), user, password)
+        return ingest_user(broker.vhost, Names.of(source.key), user, password)
     counts = source.spec.worker.autoscaling is not None
-    return worker_user(broker.vhost, _names(source), user, password, counts=counts)
+    return worker_user(broker.vhost, Names.of(source.key), user, password, counts=counts)
 
 
 async def _password(context: Context, source: WebhookSource, user: str, component: Component) -> str | None:
@@ -155,7 +154,7 @@ class EarlierLogins:
 
 
 def _earlier(source: WebhookSource, broker: Broker) -> list[str]:
-    prefix = f"{_names(source).exchange}."
+    prefix = f"{Names.of(source.key).exchange}."
     current = {user_name(source, broker.address, component) for component in COMPONENTS}
     return [
         user
@@ -165,7 +164,3 @@ def _earlier(source: WebhookSource, broker: Broker) -> list[str]:
         and user.removeprefix(prefix).partition(".")[0] in COMPONENTS
         and user.count(".") == prefix.count(".") + 1
     ]
-
-
-def _names(source: WebhookSource) -> Names:
-    return Names(source.namespace, source.name)

@@ -104,7 +104,9 @@ def _how_to_renew(source: WebhookSource, broker: Broker) -> str:
     if name is None:
         return "See docs/upgrade.md"
     letters = f"kubectl forebay dlq replay {source.name} -n {source.namespace} --all"
-    emptied = f"Empty it ({letters}, or discard them)" if name == _names(source).dead else "Wait until it holds nothing"
+    emptied = (
+        f"Empty it ({letters}, or discard them)" if name == Names.of(source.key).dead else "Wait until it holds nothing"
+    )
     return f"{emptied}, then rabbitmqctl delete_queue --vhost {broker.vhost} {name}: it is made anew (docs/upgrade.md)"
 
 
@@ -130,7 +132,7 @@ def outdated(version: str) -> str | None:
 
 async def drop_policies(source: WebhookSource, broker: Broker) -> None:
     """Remove the policies of the source's own that it needs no longer."""
-    names = _names(source)
+    names = Names.of(source.key)
     wanted = {item.name for item in own_policies(broker.vhost, source_topology(source))}
     for name in {names.dead, names.seen} & broker.holdings.policies.keys() - wanted:
         await delete_policy(broker, name)
@@ -143,8 +145,8 @@ async def delete_policy(broker: Broker, name: str) -> None:
 
 async def drop_stream(source: WebhookSource, broker: Broker) -> None:
     """Forget what was seen of a source that does not drop duplicates any more. For when no pod follows it."""
-    if source_topology(source).seen_s is None and _names(source).seen in broker.holdings.queues:
-        await remove(broker, _names(source).seen)
+    if source_topology(source).seen_s is None and Names.of(source.key).seen in broker.holdings.queues:
+        await remove(broker, Names.of(source.key).seen)
 
 
 async def drop_pacing(source: WebhookSource, broker: Broker) -> bool:
@@ -158,7 +160,3 @@ async def drop_pacing(source: WebhookSource, broker: Broker) -> bool:
         else:
             broker.holdings.queues.pop(queue, None)
     return gone
-
-
-def _names(source: WebhookSource) -> Names:
-    return Names(source.namespace, source.name)
