@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.reconciling.rights import granted
+from tests.reconciling.yard import Yard, yard
 from tests.support import forks
 from tests.support.apiserver import Api, ControlPlane, OperatorProcess, namespace, operator
 from tests.support.brokers import VirtualHost
@@ -53,6 +54,17 @@ async def with_secrets(api: Api, newest_broker: VirtualHost) -> Api:
     await api.secret("rabbitmq", uri=newest_broker.uri, management=newest_broker.server.management_url)
     await api.secret("github-webhook", secret="s3cret")
     return api
+
+
+@pytest.fixture
+async def here(
+    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
+) -> AsyncIterator[Yard]:
+    """A world of its own around an operator that runs, and has to live to the end."""
+    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as one:
+        await one.start()
+        yield one
+        assert one.lives, one.log[-2000:]
 
 
 HOME = "forebay-system"  # the operator's own namespace

@@ -5,15 +5,11 @@ import functools
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import pytest
 
 from tests.reconciling.sources import source
-from tests.reconciling.yard import Yard, yard
-from tests.support.apiserver import ControlPlane
-from tests.support.brokers import VirtualHost
-from tests.support.forks import Nursery
+from tests.reconciling.yard import Yard
 from tests.support.proxy import PASS, Fate, Proxy, proxy
 from tests.support.waiting import eventually, so
 
@@ -27,16 +23,6 @@ _FAULTS = {
     "another": (Fate(answer=(200, '{"hello": ["world"]}')), "BrokerUnavailable"),
     "cutting": (Fate(hang_up=True), "BrokerUnavailable"),
 }
-
-
-@pytest.fixture
-async def here(
-    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
-) -> AsyncIterator[Yard]:
-    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as one:
-        await one.start()
-        yield one
-        assert one.lives, one.log[-2000:]
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.reconciling.conftest import with_secrets
 from tests.reconciling.sources import source
 from tests.support.apiserver import Api, ControlPlane, Object, OperatorProcess, namespace, operator
 from tests.support.brokers import VirtualHost
@@ -56,8 +57,7 @@ async def test_a_public_address_is_one_for_all_namespaces(
         await place.apply(_exposed("first", host="everywhere.example.com"))
         await eventually(lambda: place.find("Ingress", "first-ingest"))
         await asyncio.sleep(1.1)  # who was first is told by the API server's clock of whole seconds
-        await other.secret("rabbitmq", uri=newest_broker.uri, management=newest_broker.server.management_url)
-        await other.secret("github-webhook", secret="s3cret")
+        await with_secrets(other, newest_broker)
         await other.apply(_exposed("first", host="everywhere.example.com"))
         said = await other.until("first", "Accepted", "False", "AddressTaken")
         assert f"source {place.namespace}/first already" in said["message"]

@@ -3,35 +3,21 @@
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import pika
-import pytest
 from aiohttp import web
 from pika.exceptions import AMQPError
 
 from forebay.management import SETTLE_S
 from forebay.topology import Names, ingest_user, worker_user
 from tests.reconciling.sources import source
-from tests.reconciling.yard import Yard, yard
-from tests.support.apiserver import ControlPlane
+from tests.reconciling.yard import Yard
 from tests.support.brokers import VirtualHost
-from tests.support.forks import Nursery
 from tests.support.proxy import PASS, Fate, is_act
 from tests.support.waiting import eventually
 
 _RIGHTS_LATE = Fate(delay_s=3)  # long enough to look at what there is without them
-
-
-@pytest.fixture
-async def here(
-    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
-) -> AsyncIterator[Yard]:
-    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as one:
-        await one.start()
-        yield one
 
 
 async def test_a_new_source_has_its_pods_at_once_and_their_rights_when_its_queues_have_settled(here: Yard) -> None:
