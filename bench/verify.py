@@ -34,7 +34,6 @@ from tests.support import publishing
 
 # Tokens by a published key are all verified as JWT's are.
 LIKE_JWT = ("EventGridEntra", "GooglePubSub")
-GRAPH = "0bf30f3b-4a52-48df-9a82-234910c4a086"  # the application that Microsoft Graph's tokens are of
 NOW = 1_800_000_000.0
 URL = "https://hooks.example.com/in"
 LINE = Line("POST", URL)
@@ -220,7 +219,7 @@ def _token(item: Preset) -> Request:
 
 
 def _graph_tokens(item: Preset) -> Request:
-    token = publishing.issuer().token(appid=GRAPH)
+    token = publishing.issuer().token(appid=publishing.GRAPH)
     body = _json(value=[{"changeType": "updated"}], validationTokens=[token])
     return _published(item, ((), body), publishing.KEYS, b"")
 

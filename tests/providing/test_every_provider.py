@@ -55,7 +55,7 @@ def _bearer(audience: str, issuer: str = "https://issuer.example.com") -> Callab
 
 
 def _graph(now: float) -> Sent:
-    claims = {"aud": "https://hooks.example.com/microsoftgraphtokens", "appid": "0bf30f3b-4a52-48df-9a82-234910c4a086"}
+    claims = {"aud": "https://hooks.example.com/microsoftgraphtokens", "appid": publishing.GRAPH}
     body = {"value": [{"changeType": "updated"}], "validationTokens": [publishing.issuer().token(now, **claims)]}
     return b"", (), json.dumps(body).encode(), ""
 

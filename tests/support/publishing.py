@@ -22,6 +22,7 @@ CERTIFICATE = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-56e
 WEBHOOK_ID = b"1JE4291016473214C"
 PAYPALS = "https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-1d93a270"
 KEYS = "https://issuer.example.com/keys"
+GRAPH = "0bf30f3b-4a52-48df-9a82-234910c4a086"  # the application that Microsoft Graph's tokens are of
 
 Request = tuple[RawHeaders, bytes]
 

@@ -25,6 +25,7 @@ from forebay.signatures.presets import preset
 from forebay.signatures.verify import Reason, Refused, Verified, Verifier
 from tests.support.publishing import (
     CERTIFICATE,
+    GRAPH,
     KEYS,
     PAYPALS,
     TOPIC,
@@ -420,7 +421,6 @@ def test_the_token_that_rfc_7515_shows_is_verified_by_its_key() -> None:
 
 # ------------------------------------------------------------------------------------------------- Microsoft Graph
 
-GRAPH = "0bf30f3b-4a52-48df-9a82-234910c4a086"
 ENTRA = "https://login.microsoftonline.com/tenant/discovery/v2.0/keys"
 
 
