@@ -6,23 +6,22 @@ leaves no room for a second one.
 """
 
 import asyncio
-import contextlib
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from bench import rig, windows
+from bench.destination import destination
 from forebay.settings import Destination, WorkerSettings
 from forebay.topology import Names, Pace, RateLimit, SourceTopology, source_objects
 
 LIMIT = RateLimit(requests=200, per_s=1.0, burst=10)
 WINDOW = 10 * LIMIT.per_s
 BACKLOG = 7_000
-_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 DEFINITIONS = {
     "rate_limit.target": "requests a second that the limit allows",
@@ -33,31 +32,6 @@ DEFINITIONS = {
 }
 
 
-class Clock:
-    """A destination that answers at once and notes when it was asked."""
-
-    def __init__(self) -> None:
-        self.at: list[float] = []
-        self.url = ""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                self.at.append(time.monotonic())
-                await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r", 1)[0] or 0))
-                writer.write(_OK)
-        writer.close()
-
-
-@asynccontextmanager
-async def clock() -> AsyncIterator[Clock]:
-    made = Clock()
-    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
-        made.url = "http://127.0.0.1:{1}/".format(*server.sockets[0].getsockname())
-        yield made
-
-
 async def measured(broker: rig.Broker, filler: rig.Service, place: Path, source: str) -> dict[str, Any]:
     """Play it once (about 30 s). `filler` is an ingest of the source."""
     topology = SourceTopology(names=Names.of(source), paces=(Pace(rate_limit=LIMIT),))
@@ -65,17 +39,24 @@ async def measured(broker: rig.Broker, filler: rig.Service, place: Path, source:
     report = await rig.load("steady", "-url", filler.url, "-secret", rig.SECRET, "-c", "32", "-n", str(BACKLOG))
     if report["accepted"] != BACKLOG:
         raise SystemExit(f"bench: the backlog of the rate limit is {report}")
-    async with clock() as destination, AsyncExitStack() as workers:
+    asked: list[float] = []  # when, in monotonic seconds
+
+    async def take(_: bytes) -> bytes:
+        asked.append(time.monotonic())
+        return b"200 OK"
+
+    async with destination(take) as port, AsyncExitStack() as workers:
+        url = f"http://127.0.0.1:{port}/"
         settings = WorkerSettings(
-            source=source, queue="default", rate_limit=LIMIT, destination=Destination(url=destination.url, allow_loopback=True)
+            source=source, queue="default", rate_limit=LIMIT, destination=Destination(url=url, allow_loopback=True)
         )  # fmt: skip
 
         async def another(number: int) -> rig.Service:
             return await workers.enter_async_context(rig.forebay_worker(place, broker, settings, f"limited-{number}"))
 
         first = await another(0)
-        await rig.until(lambda: destination.at, "no request", folder=place)
-        began = destination.at[0]
+        await rig.until(lambda: asked, "no request", folder=place)
+        began = asked[0]
         await asyncio.sleep(4)
         others = [await another(number) for number in (1, 2, 3)]
         await asyncio.sleep(4)
@@ -92,7 +73,7 @@ async def measured(broker: rig.Broker, filler: rig.Service, place: Path, source:
         await asyncio.sleep(4)
         others[2].terminate()
         await rig.until(lambda: others[2].ended, "the last worker does not end", folder=place)
-    return told(destination.at, began, killed, ended, back)
+    return told(asked, began, killed, ended, back)
 
 
 def told(at: Sequence[float], began: float, killed: float, ended: float, back: float) -> dict[str, Any]:
