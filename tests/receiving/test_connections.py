@@ -1,13 +1,22 @@
 """One connection, many requests: kept alive, pipelined in order, split anywhere, half closed, hung up, drained."""
 
 import asyncio
+import io
+import select
+import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from forebay.amqp.publisher import Outcome
+from forebay.errors import SpecError
+from forebay.settings import Runtime
+from forebay.telemetry import Log
+from forebay_ingest.app import Ingest
 from forebay_ingest.connection import _CLOSING
 from tests.receiving.endpoint import Client, Endpoint, chunked, head, request, signature
 from tests.receiving.wire import finals, statuses
@@ -29,6 +38,65 @@ def ids(data: bytes) -> list[str]:
 
 def published_ids(it: Endpoint) -> list[str]:
     return [publish.properties.message_id for publish in it.broker.published]
+
+
+# ---------------------------------------------------------------------------------------------------------------- crowds
+
+
+async def test_a_crowd_that_hangs_up_at_once_is_ended_a_few_in_a_turn(endpoint: Opener) -> None:
+    """Others have their turns in between."""
+    async with endpoint() as it:
+        crowd = [socket.create_connection(("127.0.0.1", it.port)) for _ in range(300)]
+        await eventually(so(lambda: len(it.ingest.connections) == 300), every_s=0.001)
+        for sock in crowd:
+            sock.close()
+        left = [300]
+        async with asyncio.timeout(10):
+            while left[-1]:
+                await asyncio.sleep(0)
+                left.append(len(it.ingest.connections))
+        assert max(before - after for before, after in pairwise(left)) <= 10
+
+
+async def test_a_crowd_that_expires_at_once_is_ended_a_few_in_a_turn(endpoint: Opener) -> None:
+    async with endpoint(first_byte_s=0.3) as it:
+        crowd = [socket.create_connection(("127.0.0.1", it.port)) for _ in range(300)]
+        await eventually(so(lambda: len(it.ingest.connections) == 300), every_s=0.001)
+        left = [300]
+        async with asyncio.timeout(10):
+            while left[-1]:
+                await asyncio.sleep(0)
+                left.append(len(it.ingest.connections))
+        assert max(before - after for before, after in pairwise(left)) <= 20  # of the turn before, too
+        for sock in crowd:
+            sock.close()
+
+
+# ------------------------------------------------------------------------------------------------------------- listening
+
+
+async def test_each_connection_waits_in_one_queue_of_several(endpoint: Opener) -> None:
+    async with endpoint() as it:
+        listeners = {server.sockets[0].fileno(): server.sockets[0] for server in it.ingest._servers}
+        assert len(listeners) == 16
+        assert {listener.getsockname()[1] for listener in listeners.values()} == {it.port}
+        waiting = [socket.create_connection(("127.0.0.1", it.port)) for _ in range(64)]
+        woken = [len(select.select(listeners, (), (), 0)[0])]
+        for sock in waiting:
+            sock.close()
+        await eventually(so(lambda: not select.select(listeners, (), (), 0)[0]), every_s=0.002)
+        with socket.create_connection(("127.0.0.1", it.port)):
+            woken.append(len(select.select(listeners, (), (), 0)[0]))
+        several, one = woken
+        assert several > 8
+        assert one == 1
+
+
+async def test_where_somebody_listens_already_nobody_else_can(endpoint: Opener) -> None:
+    async with endpoint() as it:
+        runtime = Runtime(root=it.root, listen=f"127.0.0.1:{it.port}", replica="other")
+        with pytest.raises(SpecError, match=f"can not listen on 127.0.0.1:{it.port} .*in use"):
+            await Ingest(runtime, Log({}, stream=io.StringIO())).start()
 
 
 # ------------------------------------------------------------------------------------------------------------ keep-alive
@@ -121,8 +189,7 @@ async def test_pipelined_requests_are_answered_in_order(endpoint: Opener, reques
 async def test_pipelined_requests_are_published_one_after_the_other(endpoint: Opener) -> None:
     async with endpoint() as it, it.client() as client:
         it.broker.outcome = None
-        await client.send(UNSIGNED + GOOD + UNSIGNED + GOOD)
-        await client.answers(1)
+        await client.send(GOOD + UNSIGNED + GOOD)
         await eventually(so(lambda: it.broker.in_flight), every_s=0.002)
         with pytest.raises(TimeoutError):
             await client.answers(1, within_s=0.03)
@@ -175,7 +242,7 @@ async def test_bytes_that_come_between_an_answer_and_the_next_request_do_not_ove
         assert [publish.body for publish in it.broker.published] == [b'{"zen": 1}', b"second", b"third"]
 
 
-@pytest.mark.parametrize("requests", [(GOOD, UNSIGNED, GOOD), (UNSIGNED, CHUNKED, GOOD), (CHUNKED, UNSIGNED)])
+@pytest.mark.parametrize("requests", [(GOOD, UNSIGNED, GOOD), (UNSIGNED, GOOD, CHUNKED), (CHUNKED, GOOD)])
 async def test_a_stream_may_be_split_at_every_byte(endpoint: Opener, requests: tuple[bytes, ...]) -> None:
     stream = b"".join(requests)
     expected = [STATUS[data] for data in requests]
@@ -206,10 +273,16 @@ async def test_a_thousand_pipelined_refusals_are_a_thousand_answers(endpoint: Op
 async def test_of_a_stranger_only_the_first_few_are_answered(endpoint: Opener) -> None:
     async with endpoint() as it:
         refused = finals(await it.say(UNSIGNED * 1000 + GOOD))
-        assert [reply.status for reply in refused] == [401] * 8
-        assert [reply.headers.get("connection") for reply in refused] == [None] * 7 + ["close"]
+        assert [reply.status for reply in refused] == [401] * 3
+        assert [reply.headers.get("connection") for reply in refused] == [None] * 2 + ["close"]
         assert not it.broker.published
         await eventually(so(lambda: not it.ingest.connections), every_s=0.002)
+
+
+async def test_a_provider_is_refused_as_often_as_it_likes(endpoint: Opener) -> None:
+    async with endpoint() as it, it.client() as client:
+        await client.send(UNSIGNED + GOOD + UNSIGNED * 20)
+        assert [reply.status for reply in await client.answers(22)] == [401, 202] + [401] * 20
 
 
 async def test_a_broker_that_is_away_is_no_fault_of_the_sender(endpoint: Opener) -> None:
@@ -334,7 +407,7 @@ async def test_the_largest_body_is_taken_and_one_more_byte_is_not(endpoint: Open
 # ------------------------------------------------------------------------------------------------------------ half-close
 
 
-@pytest.mark.parametrize("data", [GOOD, GOOD * 3, UNSIGNED + CHUNKED + GOOD + UNSIGNED])
+@pytest.mark.parametrize("data", [GOOD, GOOD * 3, UNSIGNED + GOOD + CHUNKED + UNSIGNED])
 async def test_who_closes_its_side_still_gets_all_answers(endpoint: Opener, data: bytes) -> None:
     async with endpoint() as it, it.client() as client:
         it.broker.outcome = None
@@ -439,6 +512,19 @@ async def test_a_drain_gives_up_in_time(endpoint: Opener) -> None:
         await eventually(so(lambda: it.broker.in_flight), every_s=0.002)
         async with asyncio.timeout(2):
             await it.ingest.drain()
+
+
+async def test_a_drain_takes_in_whoever_has_connected(endpoint: Opener) -> None:
+    async with endpoint() as it:
+        waiting = [socket.create_connection(("127.0.0.1", it.port)) for _ in range(40)]  # in a single turn of the loop
+        await it.ingest._stop_listening()
+        for sock in waiting:
+            with closing(sock):
+                sock.setblocking(False)
+                await asyncio.get_running_loop().sock_sendall(sock, UNSIGNED)
+                assert (await asyncio.get_running_loop().sock_recv(sock, 65536)).startswith(b"HTTP/1.1 401")
+        with pytest.raises(ConnectionRefusedError):
+            await it.client().__aenter__()
 
 
 async def test_a_connection_whose_answer_came_during_the_drain_is_not_left_open(endpoint: Opener) -> None:

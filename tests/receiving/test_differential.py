@@ -123,7 +123,7 @@ def explained(stream: bytes, ours: Said, theirs: Said) -> bool:
     lower = stream.lower()
     if not ours.open and (b"upgrade" in lower or b"connect" in lower or b"http/1.0" in lower or b"413" in lower):
         return True
-    if "4xx" in ours.classes and re.search(rb"(?m)^[A-Z]+ [^ \r\n]* *\r?$|HTTP/(0\.9|2\.0)", stream):
+    if "4xx" in ours.classes and re.search(rb"(?m)[A-Z]+ [^ \r\n]* *\r?$|HTTP/(0\.9|2\.0)", stream):
         return True
     said = re.findall(rb"(?i)content-length[ \t]*:[ \t]*([0-9]{1,20})", stream)
     too_large = len(stream) > BODY_LIMIT or any(int(length) > BODY_LIMIT for length in said)

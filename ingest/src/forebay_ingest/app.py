@@ -29,6 +29,7 @@ from forebay_ingest.capture import Capture
 from forebay_ingest.claim_measures import ClaimMeasures
 from forebay_ingest.claims import Claims
 from forebay_ingest.connection import Connection
+from forebay_ingest.departures import Departures
 from forebay_ingest.fetching import Fetcher
 from forebay_ingest.guard import Guard
 from forebay_ingest.handshakes import Door, Keep
@@ -45,12 +46,14 @@ SETTINGS_FILE = "config/ingest.json"
 SPOOL_FOLDER = "spool"  # large bodies while they come in
 
 _TICK_S = 0.5  # the clock that sweeps deadlines and dates answers
-_EXPIRED = 50  # connections that are ended in one turn of the loop: whole crowds come and expire together
+# In one turn of the loop so many connections are looked at, or ended: whole crowds come, expire and hang up together.
+_LOOKED_AT, _ENDED = 1000, 10
 _SECRETS_S = 5.0  # how often mounted Secrets are looked at for a rotation
 _BACKLOG = 4096  # connections the kernel holds for us during a burst
 # Connections accepted in one turn of the loop. uvloop accepts one a turn and listener, and under load a turn answers a
-# hundred requests: of two thousand that connect at once the last would wait for all the work of the first.
-_ACCEPTS = 16
+# hundred requests: of two thousand that connect at once the last would wait for all the work of the first. Each listener
+# has a queue of its own in the kernel: with one for all, every single connection woke all of them.
+_LISTENERS = 16
 # Open files beside those of connections: listeners, the broker's, the storage's, bodies on disk.
 _FILES = 256
 _GRACE_S = 0.5  # after SIGTERM new connections are still served for so long: a load balancer needs a moment
@@ -72,11 +75,11 @@ class Ingest:
         self.guard = Guard(self.settings.guarding) if self.settings.guarding else None
         self.connections: set[Connection] = set()
         self.strangers = Strangers()
-        self.reading_bytes = 0
-        self.draining = False
+        self.departures = Departures(_ENDED)
+        self.reading_bytes, self.draining = 0, False
         self._runtime = runtime
         self._log = log
-        self._servers: list[asyncio.Server] = []  # all of them on the same sockets
+        self._servers: list[asyncio.Server] = []  # all of them at the same addresses
 
         def broker_url() -> str:
             return runtime.read_secret(self.settings.broker_url_file).decode()
@@ -147,9 +150,9 @@ class Ingest:
         except OSError as error:
             raise SpecError(f"can not listen on {self._runtime.listen} (FOREBAY_LISTEN): {error.strerror}") from error
         self._servers = [server]
-        for listener in _duplicates(server, _ACCEPTS - 1):
-            again = await loop.create_server(lambda: Connection(self, loop), sock=listener, backlog=_BACKLOG)
-            self._servers.append(again)
+        for listener in _twins(server, _LISTENERS - 1):
+            twin = await loop.create_server(lambda: Connection(self, loop), sock=listener, backlog=_BACKLOG)
+            self._servers.append(twin)
         return {"http": shown_address(server)}
 
     async def run(self) -> None:
@@ -185,9 +188,9 @@ class Ingest:
         self._log.info("drained", connections_left=len(self.connections))
 
     async def _stop_listening(self) -> None:
-        """Close the listener when nobody waits in its queue: the kernel resets whom nobody has accepted."""
+        """Close the listeners when nobody waits in their queues: the kernel resets whom nobody has accepted."""
         loop = asyncio.get_running_loop()
-        queues = list(_duplicates(self._servers[0]))
+        queues = [queue for server in self._servers for queue in _duplicates(server)]
         for server in self._servers:
             server.close()
         for queue in queues:
@@ -202,12 +205,15 @@ class Ingest:
         while True:
             await asyncio.sleep(_TICK_S)
             self.answers.tick(time.time())
-            now = loop.time()
-            for place, connection in enumerate([c for c in self.connections if c.overdue(now)], 1):
-                if connection.overdue(now):  # still
+            now, left = loop.time(), _LOOKED_AT
+            for connection in list(self.connections):
+                left -= 1
+                if connection.overdue(now):
                     connection.expired()
-                if place % _EXPIRED == 0:  # whoever has said something gets a turn in between
+                    left -= _LOOKED_AT // _ENDED
+                if left <= 0:  # whoever has said something gets a turn in between
                     await asyncio.sleep(0)
+                    left = _LOOKED_AT
 
     async def _watch_secrets(self) -> None:
         while True:
@@ -302,10 +308,27 @@ def _inline_bytes(settings: IngestSettings) -> int:
     return most if storage is None else min(storage.threshold_bytes, most)
 
 
-def _duplicates(server: asyncio.Server, times: int = 1) -> Iterator[socket.socket]:
+def _duplicates(server: asyncio.Server) -> Iterator[socket.socket]:
     """The sockets a server listens on, under numbers of their own."""
-    for listener in server.sockets * times:
+    for listener in server.sockets:
         yield socket.socket(fileno=os.dup(listener.fileno()))
+
+
+def _twins(server: asyncio.Server, count: int) -> Iterator[socket.socket]:
+    """Further sockets at the addresses that a server listens on.
+
+    It was the first there, and alone: whoever else starts with the same address is told that it is in use.
+    """
+    for listener in _duplicates(server):
+        with contextlib.closing(listener):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            for _ in range(count):
+                twin = socket.socket(listener.family, listener.type)
+                twin.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                if twin.family == socket.AF_INET6:
+                    twin.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                twin.bind(listener.getsockname())
+                yield twin
 
 
 def _measures(ingest: Ingest, publisher: Publisher) -> Measures:
