@@ -88,6 +88,20 @@ async def test_a_crowd_wakes_all_listeners_and_a_single_connection_a_few(endpoin
             assert len(woken(listeners)) == 4
 
 
+async def test_a_successor_can_listen_while_connections_are_left(endpoint: Opener) -> None:
+    async with endpoint() as it:
+        crowd = [socket.create_connection(("127.0.0.1", it.port)) for _ in range(32)]
+        await it.ingest._stop_listening()
+        successor = Ingest(
+            Runtime(root=it.root, listen=f"127.0.0.1:{it.port}", replica="other"), Log({}, stream=io.StringIO())
+        )
+        assert await successor.start() == {"http": f"127.0.0.1:{it.port}"}
+        for server in successor._servers:
+            server.close()
+        for sock in crowd:
+            sock.close()
+
+
 def woken(listeners: list[int]) -> list[int]:
     """Those at which somebody waits."""
     return select.select(listeners, (), (), 0)[0]

@@ -330,6 +330,8 @@ def _twins(server: asyncio.Server, count: int) -> Iterator[socket.socket]:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             for _ in range(count):
                 twin = socket.socket(listener.family, listener.type)
+                # Its connections inherit that, too: a successor can listen while some of them are left.
+                twin.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 twin.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 if twin.family == socket.AF_INET6:
                     twin.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
