@@ -49,6 +49,7 @@ async def test_a_child_edited_while_no_operator_ran_is_mended_at_the_start(
     async with operator(control_plane, tmp_path, *flags):
         await place.apply(source())
         await eventually(lambda: place.find("Deployment", "github-worker-default"))
+        await eventually(lambda: place.find("Service", "github-ingest"))  # they are applied side by side
     await place.patch("ConfigMap", "github-settings", {"data": {"ingest.json": "{}"}})
     await place.delete("Service", "github-ingest")
     async with operator(control_plane, tmp_path, *flags):
