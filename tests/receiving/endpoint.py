@@ -119,8 +119,7 @@ def _write(root: Path, secret: bytes, content: IngestSettings) -> None:
 async def _end(ingest: Ingest, work: "asyncio.Future[None]") -> None:
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
-    for server in ingest._servers:
-        server.close()
+    await ingest._listeners.close()
     for one in list(ingest.connections):
         if one._transport is not None:
             one._transport.abort()

@@ -77,7 +77,7 @@ async def test_a_crowd_that_expires_at_once_is_ended_a_few_in_a_turn(endpoint: O
 
 async def test_a_crowd_wakes_all_listeners_and_a_single_connection_a_few(endpoint: Opener) -> None:
     async with endpoint() as it:
-        listeners = [server.sockets[0].fileno() for server in it.ingest._servers]
+        listeners = [server.sockets[0].fileno() for server in it.ingest._listeners.servers]
         assert len(listeners) == 16
         crowd = [socket.create_connection(("127.0.0.1", it.port)) for _ in range(64)]
         assert len(woken(listeners)) == 16
@@ -91,13 +91,12 @@ async def test_a_crowd_wakes_all_listeners_and_a_single_connection_a_few(endpoin
 async def test_a_successor_can_listen_while_connections_are_left(endpoint: Opener) -> None:
     async with endpoint() as it:
         crowd = [socket.create_connection(("127.0.0.1", it.port)) for _ in range(32)]
-        await it.ingest._stop_listening()
+        await it.ingest._listeners.close()
         successor = Ingest(
             Runtime(root=it.root, listen=f"127.0.0.1:{it.port}", replica="other"), Log({}, stream=io.StringIO())
         )
         assert await successor.start() == {"http": f"127.0.0.1:{it.port}"}
-        for server in successor._servers:
-            server.close()
+        await successor._listeners.close()
         for sock in crowd:
             sock.close()
 
@@ -532,7 +531,7 @@ async def test_a_drain_gives_up_in_time(endpoint: Opener) -> None:
 async def test_a_drain_takes_in_whoever_has_connected(endpoint: Opener) -> None:
     async with endpoint() as it:
         waiting = [socket.create_connection(("127.0.0.1", it.port)) for _ in range(40)]  # in a single turn of the loop
-        await it.ingest._stop_listening()
+        await it.ingest._listeners.close()
         for sock in waiting:
             with closing(sock):
                 sock.setblocking(False)
@@ -548,7 +547,9 @@ async def test_a_connection_whose_answer_came_during_the_drain_is_not_left_open(
         await client.send(CHUNKED[:40])
         await eventually(so(lambda: it.ingest.reading_bytes), every_s=0.002)
         drain = asyncio.ensure_future(it.ingest.drain())
-        await eventually(so(lambda: not any(server.is_serving() for server in it.ingest._servers)), every_s=0.002)
+        await eventually(
+            so(lambda: not any(server.is_serving() for server in it.ingest._listeners.servers)), every_s=0.002
+        )
         await client.send(CHUNKED[40:])
         assert statuses(await client.rest()) == [401]
         async with asyncio.timeout(3):

@@ -1,19 +1,16 @@
-"""The ingest process: listener, clock, secrets, readiness and drain around the request path."""
+"""The ingest process: listeners, clock, secrets, readiness and drain around the request path."""
 
 import asyncio
 import contextlib
-import os
 import resource
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
 from forebay.amqp.publisher import Publisher
 from forebay.errors import SpecError
-from forebay.process import shown_address, split_address
 from forebay.settings import IngestSettings, Runtime, load
 from forebay.signatures.configured import Fetching, handshakes_of, scheme_of, verifier_of
 from forebay.signatures.key_ring import KeyRing, read_certificate, read_key_set
@@ -33,6 +30,7 @@ from forebay_ingest.departures import Departures
 from forebay_ingest.fetching import Fetcher
 from forebay_ingest.guard import Guard
 from forebay_ingest.handshakes import Door, Keep
+from forebay_ingest.listeners import Listeners
 from forebay_ingest.measures import Measures
 from forebay_ingest.receive import Receiver
 from forebay_ingest.remembering import remembering
@@ -49,12 +47,6 @@ _TICK_S = 0.5  # the clock that sweeps deadlines and dates answers
 # In one turn of the loop so many connections are looked at, or ended: whole crowds come, expire and hang up together.
 _LOOKED_AT, _ENDED = 1000, 10
 _SECRETS_S = 5.0  # how often mounted Secrets are looked at for a rotation
-_BACKLOG = 4096  # connections the kernel holds for us during a burst
-# Sixteen connections are accepted in one turn of the loop. uvloop accepts one a turn and listener, and under load a turn answers a
-# hundred requests: of two thousand that connect at once the last would wait for all the work of the first. The kernel gives a
-# connection to one of the queues, which wakes its listeners: with one queue a single connection woke all sixteen, which was half
-# of what it cost; with sixteen the fullest one would hold a fifth more of a burst than the others.
-_QUEUES, _LISTENERS = 4, 4
 # Open files beside those of connections: listeners, the broker's, the storage's, bodies on disk.
 _FILES = 256
 _GRACE_S = 0.5  # after SIGTERM new connections are still served for so long: a load balancer needs a moment
@@ -68,7 +60,7 @@ class _Secrets(NamedTuple):
 
 
 class Ingest:
-    """One endpoint of one source (a `forebay.process.Part`, and the connections' Listener)."""
+    """One endpoint of one source (a `forebay.process.Part`, and the connections' Endpoint)."""
 
     def __init__(self, runtime: Runtime, log: Log) -> None:
         self.settings = load(IngestSettings, runtime.root / SETTINGS_FILE)
@@ -80,7 +72,7 @@ class Ingest:
         self.reading_bytes, self.draining = 0, False
         self._runtime = runtime
         self._log = log
-        self._servers: list[asyncio.Server] = []  # all at the same addresses: one for each queue, and then the others
+        self._listeners = Listeners(lambda: Connection(self, asyncio.get_running_loop()))
 
         def broker_url() -> str:
             return runtime.read_secret(self.settings.broker_url_file).decode()
@@ -143,23 +135,12 @@ class Ingest:
         return why or (self._remembering.stream.unready if self._remembering else None)
 
     async def start(self) -> dict[str, str]:
-        loop = asyncio.get_running_loop()
-        host, port = split_address(self._runtime.listen)
         _allow_files(self.limits.connections + _FILES, self._log)
+        address = self._runtime.listen
         try:
-            server = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=_BACKLOG)
+            return {"http": await self._listeners.open(address)}
         except OSError as error:
-            raise SpecError(f"can not listen on {self._runtime.listen} (FOREBAY_LISTEN): {error.strerror}") from error
-        self._servers = [server]
-        for listener in _twins(server, _QUEUES - 1):
-            self._servers.append(await self._listen(listener))
-        for listener in [again for queue in self._servers for again in _duplicates(queue, _LISTENERS - 1)]:
-            self._servers.append(await self._listen(listener))
-        return {"http": shown_address(server)}
-
-    async def _listen(self, listener: socket.socket) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(lambda: Connection(self, loop), sock=listener, backlog=_BACKLOG)
+            raise SpecError(f"can not listen on {address} (FOREBAY_LISTEN): {error.strerror}") from error
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -177,7 +158,7 @@ class Ingest:
         """Serve on for a moment, take in whoever has connected by then, end what is under way, give up after `drain_s`."""
         self.draining = True
         await asyncio.sleep(_GRACE_S)
-        await self._stop_listening()
+        await self._listeners.close()
         await asyncio.sleep(_GRACE_S)  # the last ones that connected have their request on the way
         for connection in list(self.connections):
             connection.end_when_idle()
@@ -192,19 +173,6 @@ class Ingest:
         if self._remembering:
             await self._remembering.stream.drain()
         self._log.info("drained", connections_left=len(self.connections))
-
-    async def _stop_listening(self) -> None:
-        """Close the listeners when nobody waits in their queues: the kernel resets whom nobody has accepted."""
-        loop = asyncio.get_running_loop()
-        queues = [queue for server in self._servers[:_QUEUES] for queue in _duplicates(server)]
-        for server in self._servers:
-            server.close()
-        for queue in queues:
-            with contextlib.closing(queue), contextlib.suppress(BlockingIOError):
-                queue.setblocking(False)
-                while True:
-                    accepted, _ = queue.accept()
-                    await loop.connect_accepted_socket(lambda: Connection(self, loop), accepted)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -312,31 +280,6 @@ def _inline_bytes(settings: IngestSettings) -> int:
     """Of the largest body that goes through the queue."""
     most, storage = settings.limits.body_bytes, settings.storage
     return most if storage is None else min(storage.threshold_bytes, most)
-
-
-def _duplicates(server: asyncio.Server, times: int = 1) -> Iterator[socket.socket]:
-    """The sockets a server listens on, under numbers of their own."""
-    for listener in server.sockets * times:
-        yield socket.socket(fileno=os.dup(listener.fileno()))
-
-
-def _twins(server: asyncio.Server, count: int) -> Iterator[socket.socket]:
-    """Further sockets at the addresses that a server listens on.
-
-    It was the first there, and alone: whoever else starts with the same address is told that it is in use.
-    """
-    for listener in _duplicates(server):
-        with contextlib.closing(listener):
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            for _ in range(count):
-                twin = socket.socket(listener.family, listener.type)
-                # Its connections inherit that, too: a successor can listen while some of them are left.
-                twin.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                twin.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                if twin.family == socket.AF_INET6:
-                    twin.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                twin.bind(listener.getsockname())
-                yield twin
 
 
 def _measures(ingest: Ingest, publisher: Publisher) -> Measures:

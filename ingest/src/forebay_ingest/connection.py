@@ -2,7 +2,7 @@
 
 aiohttp's compiled parser reads the bytes. The rest of aiohttp's server is left out: a task, a request and a response
 object for each webhook cost more than all of our own work. One request is under way at a time; what is pipelined behind
-it waits in the parser. Time limits are deadlines that the listener sweeps, no timers.
+it waits in the parser. Time limits are deadlines that the endpoint sweeps, no timers.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from forebay_ingest.url_token import UrlTokens
 from forebay_ingest.waiting import WaitingRoom
 
 
-class Listener(Protocol):
+class Endpoint(Protocol):
     """What a connection needs of the process it lives in."""
 
     limits: IngestLimits
@@ -81,13 +81,13 @@ class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "_backlog", "_behind", "_block", "_body", "_choked", "_clean", "_client", "_collected", "_faults",
-        "_framed", "_half_closed", "_head", "_held", "_intake", "_keep_alive", "_length", "_listener", "_loop", "_parser",
+        "_backlog", "_behind", "_block", "_body", "_choked", "_clean", "_client", "_collected", "_endpoint",
+        "_faults", "_framed", "_half_closed", "_head", "_held", "_intake", "_keep_alive", "_length", "_loop", "_parser",
         "_paused", "_peer", "_state", "_stranger", "_swallowed", "_transport", "deadline",
     )  # fmt: skip
 
-    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
-        self._listener = listener
+    def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
+        self._endpoint = endpoint
         self._loop = loop
         self._parser: HttpRequestParser | None = None
         self._transport: asyncio.Transport | None = None
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         self._collected = bytearray()  # of a body that comes in parts
         self._intake: Intake | None = None  # takes it instead, where it is too large for the queue
         self._framed = 0  # bytes that the pieces of a large body came in
-        self._held = 0  # bytes of this request in the listener's reading_bytes
+        self._held = 0  # bytes of this request in the endpoint's reading_bytes
         self._length: int | None = None  # Content-Length, None if it is not known
         self._behind = -1  # bytes received behind the head, -1 if that is not known
         self._block = b""  # the headers as they were sent, empty if they did not come in one piece
@@ -120,16 +120,16 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._peer = self._client = peer[0].encode() if peer else b"?"
-        listener, limits = self._listener, self._listener.limits
-        count = len(listener.connections)
+        endpoint, limits = self._endpoint, self._endpoint.limits
+        count = len(endpoint.connections)
         if count >= limits.connections + _TOLD:
             self._transport.abort()
             return
-        listener.connections.add(self)
-        if count >= limits.connections and not listener.strangers.make_room():
+        endpoint.connections.add(self)
+        if count >= limits.connections and not endpoint.strangers.make_room():
             self._refuse(answers.CONNECTIONS)
             return
-        listener.strangers.add(self)
+        endpoint.strangers.add(self)
         self.deadline = self._loop.time() + limits.first_byte_s
 
     def data_received(self, data: bytes) -> None:
@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
         elif self._state is _CLOSING:
             self._swallow(len(data))
         else:
-            self._listener.reading_bytes += len(data)
+            self._endpoint.reading_bytes += len(data)
             self._backlog += data
             self._pump()
 
@@ -146,16 +146,16 @@ class Connection(asyncio.Protocol):
         """A sender may close its side and still wait for the answers of what it has sent whole."""
         self._half_closed = True
         if self._state not in (_WAITING, _TURN) and not (self._state is _SPOOL and self._backlog):
-            self._listener.departures.add(self)
+            self._endpoint.departures.add(self)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why it went changes nothing
-        self._listener.connections.discard(self)
-        self._listener.strangers.discard(self)
+        self._endpoint.connections.discard(self)
+        self._endpoint.strangers.discard(self)
         self._release()
         self._drop_backlog()
         if self._state is _WAITING:
-            self._listener.receiver.hung_up()
+            self._endpoint.receiver.hung_up()
         self._abandon()
         self._transport = self._parser = (
             None  # which refer to this connection: only the garbage collector would find them
@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
             if self._parser is None:
                 self._parser = self._made_parser()
             self._state = _HEAD
-            self.deadline = self._loop.time() + self._listener.limits.headers_s
+            self.deadline = self._loop.time() + self._endpoint.limits.headers_s
             end = data.find(b"\r\n\r\n") if self._clean else -1
             self._behind = size - end - 4 if end >= 0 else -1
             # Nothing before the first line break: blank lines may come before a request (RFC 9112 §2.2).
@@ -231,7 +231,7 @@ class Connection(asyncio.Protocol):
 
     def _made_parser(self) -> HttpRequestParser:
         """Not before there is something to read: it is most of what a connection costs, and strangers open many that say nothing."""
-        limits = self._listener.limits
+        limits = self._endpoint.limits
         return HttpRequestParser(
             self,
             self._loop,
@@ -259,19 +259,19 @@ class Connection(asyncio.Protocol):
             self._spool(self._body.read_nowait(), len(data))
         elif self._state is _HEAD:
             self._hold(len(data))
-            if self._held > self._listener.limits.header_bytes:
+            if self._held > self._endpoint.limits.header_bytes:
                 self._refuse(answers.HEADERS_TOO_LARGE)
             else:
                 self._shed()
 
     def _begin(self, head: Any, body: Any, *, size: int, upgraded: bool) -> None:
-        opened: Any = head if (tokens := self._listener.url_tokens) is None else tokens.opened(head)
+        opened: Any = head if (tokens := self._endpoint.url_tokens) is None else tokens.opened(head)
         self._head, self._body = opened or head, body
         # An offer to speak another protocol is passed over (RFC 9110 §7.8), but the parser stops at it.
         self._keep_alive = self._keep_alive and not (head.should_close or head.upgrade or upgraded)
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         self._length = (None if head.chunked else 0) if length is None else int(length)
-        limits = self._listener.limits
+        limits = self._endpoint.limits
         if head.version is not HttpVersion11 and head.version is not HttpVersion10:
             refusal: Refusal | None = answers.BAD_REQUEST  # the parser takes HTTP/0.9 and 2.0 for requests too
         elif self._held + (size or _SLICE) > limits.header_bytes and size_of(head) > limits.header_bytes:
@@ -279,8 +279,8 @@ class Connection(asyncio.Protocol):
         elif opened is None:
             refusal = answers.NOT_FOUND
         else:
-            refusal = self._listener.receiver.check(opened, self._length)
-        if (guard := self._listener.guard) is not None:
+            refusal = self._endpoint.receiver.check(opened, self._length)
+        if (guard := self._endpoint.guard) is not None:
             self._client = guard.client_of(head, self._peer)
             refusal = guard.check(self._client) or refusal
         if refusal is not None:
@@ -303,8 +303,8 @@ class Connection(asyncio.Protocol):
         part = self._body.read_nowait()
         self._hold(max(size, len(part)))  # what frames the chunks, and trailers, count as well
         self._collected += part
-        length, limits = len(self._collected), self._listener.limits
-        if length > self._listener.inline_bytes:
+        length, limits = len(self._collected), self._endpoint.limits
+        if length > self._endpoint.inline_bytes:
             self._outgrow(bytes(self._collected))
         elif self._held > 2 * (length + limits.header_bytes):
             self._refuse(answers.BAD_REQUEST)  # chunks of a few bytes cost a hundred times their share of the CPU
@@ -315,17 +315,17 @@ class Connection(asyncio.Protocol):
 
     def _shed(self) -> None:
         """Give up this request if all connections together hold too much."""
-        if self._listener.reading_bytes > self._listener.limits.reading_bytes:
+        if self._endpoint.reading_bytes > self._endpoint.limits.reading_bytes:
             self._refuse(answers.OVERLOADED)
 
     def _complete(self, body: bytes) -> None:
         self._release()
-        if len(body) > self._listener.inline_bytes:
+        if len(body) > self._endpoint.inline_bytes:
             self._outgrow(body)
             return
         self._state = _WAITING
         try:
-            self._listener.receiver.receive(self._head, body, self._block, self._client, self._answer)
+            self._endpoint.receiver.receive(self._head, body, self._block, self._client, self._answer)
         except Exception as error:  # noqa: BLE001  # one webhook that can not be handled ends nothing but its connection
             self._loop.call_exception_handler({"message": "a webhook could not be handled", "exception": error})
             if self._state is _WAITING:
@@ -335,7 +335,7 @@ class Connection(asyncio.Protocol):
 
     def _outgrow(self, begun: bytes) -> None:
         """The body is too large for the queue: the storage's, if there is one."""
-        claims = self._listener.claims
+        claims = self._endpoint.claims
         taker = claims.begin(self._head, self._block, self._client, self._flow) if claims else answers.TOO_LARGE
         if isinstance(taker, Refusal):
             self._refuse(taker)
@@ -347,7 +347,7 @@ class Connection(asyncio.Protocol):
 
     def _spool(self, piece: bytes, size: int) -> None:
         """Go on with a large body: a piece of it, and the bytes that it came in."""
-        intake, limits = self._intake, self._listener.limits
+        intake, limits = self._intake, self._endpoint.limits
         assert intake is not None
         self._framed += size
         refusal = intake.take(piece)
@@ -386,24 +386,24 @@ class Connection(asyncio.Protocol):
             return  # it hung up; the webhook is safe all the same
         if self._stranger:
             self._stranger = False
-            self._listener.strangers.discard(self)
-        close = not self._keep_alive or self._listener.draining or self._head.version != HttpVersion11
-        transport.write(self._listener.answers.accepted(verdict, close=close))
+            self._endpoint.strangers.discard(self)
+        close = not self._keep_alive or self._endpoint.draining or self._head.version != HttpVersion11
+        transport.write(self._endpoint.answers.accepted(verdict, close=close))
         self._next(close=close)
 
     def _reply(self, reply: Reply) -> None:
         """Answer a handshake."""
         if self._transport is not None:
-            close = not self._keep_alive or self._listener.draining or self._head.version != HttpVersion11
+            close = not self._keep_alive or self._endpoint.draining or self._head.version != HttpVersion11
             head_only = self._head.method == "HEAD"
-            self._transport.write(self._listener.answers.replied(reply, close=close, head_only=head_only))
+            self._transport.write(self._endpoint.answers.replied(reply, close=close, head_only=head_only))
             self._next(close=close)
 
     def _refuse(self, refusal: Refusal) -> None:
-        listener, head = self._listener, self._head
-        listener.receiver.refused(refusal, self._client)
+        endpoint, head = self._endpoint, self._head
+        endpoint.receiver.refused(refusal, self._client)
         unread = self._state is not _WAITING and not self._body.is_eof()
-        ends = head is None or not self._keep_alive or listener.draining or head.version != HttpVersion11
+        ends = head is None or not self._keep_alive or endpoint.draining or head.version != HttpVersion11
         if self._stranger and refusal.status < 500:
             self._faults += 1
         close = refusal.close or unread or ends or self._faults >= _FAULTS
@@ -411,7 +411,7 @@ class Connection(asyncio.Protocol):
         self._abandon()
         if self._transport is not None:
             head_only = head is not None and head.method == "HEAD"
-            self._transport.write(listener.answers.refused(refusal, close=close, head_only=head_only))
+            self._transport.write(endpoint.answers.refused(refusal, close=close, head_only=head_only))
             self._next(close=close)
 
     def _next(self, *, close: bool) -> None:
@@ -421,7 +421,7 @@ class Connection(asyncio.Protocol):
             return
         alone = self._behind == self._length  # nothing came behind the request
         self._head, self._body, self._block = None, EMPTY_PAYLOAD, b""
-        self.deadline = self._loop.time() + self._listener.limits.keep_alive_s
+        self.deadline = self._loop.time() + self._endpoint.limits.keep_alive_s
         assert self._parser is not None
         self._parser.message_consumed()
         if alone and not (self._backlog or self._half_closed or self._choked):
@@ -475,11 +475,11 @@ class Connection(asyncio.Protocol):
 
     def _hold(self, size: int) -> None:
         self._held += size
-        self._listener.reading_bytes += size
+        self._endpoint.reading_bytes += size
 
     def _release(self) -> None:
         if self._held:
-            self._listener.reading_bytes -= self._held
+            self._endpoint.reading_bytes -= self._held
             self._held = 0
             self._collected = bytearray()
 
@@ -488,7 +488,7 @@ class Connection(asyncio.Protocol):
         while self._backlog and self._state in _PARSING and not self._full:
             size = self._slice
             piece, self._backlog = self._backlog[:size], self._backlog[size:]
-            self._listener.reading_bytes -= len(piece)
+            self._endpoint.reading_bytes -= len(piece)
             self._feed(piece)
             if self._length is None and self._backlog and self._state is _BODY:
                 # A thousand chunks may be in a slice, which take milliseconds: others have their turn before the next one.
@@ -509,7 +509,7 @@ class Connection(asyncio.Protocol):
         return self._intake is not None and self._intake.full
 
     def _drop_backlog(self) -> None:
-        self._listener.reading_bytes -= len(self._backlog)
+        self._endpoint.reading_bytes -= len(self._backlog)
         self._backlog = b""
 
     def _pause(self) -> None:
