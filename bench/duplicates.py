@@ -28,7 +28,7 @@ from forebay_ingest.seen import Seen
 
 MILLION = 1_000_000
 MAX_IDS = Deduplication().max_ids  # the default
-CALLS, ROUNDS = 20_000, 9
+CALLS, ROUNDS = 20_000, 15
 BODY = os.urandom(1024)
 AT_ONCE = 256  # webhooks under way, and told of together
 
@@ -72,9 +72,9 @@ def main() -> int:
     for digest in _digests(MILLION):
         seen.add(digest, 0.0)
     collect_seldom()  # as the endpoint does
-    result["us"] = {
-        key: round(1e6 * min(_new_webhooks(seen, wanted) for _ in range(ROUNDS)), 2) for key, wanted in _KEYS.items()
-    }
+    # Each round goes through all of them: others' work on the machine meets a round, not a key.
+    rounds = [{key: _new_webhooks(seen, wanted) for key, wanted in _KEYS.items()} for _ in range(ROUNDS)]
+    result["us"] = {key: round(1e6 * min(one[key] for one in rounds), 2) for key in _KEYS}
     result["us_memory"] = round(1e6 * min(_asked_and_told(seen, at * MILLION) for at in range(4, 9)), 2)
     told = b"".join(_digests(CALLS, start=3 * MILLION))
     result["us_read"] = round(1e6 * _timed(lambda: seen.add_all(told, 0.0)) / CALLS, 2)
