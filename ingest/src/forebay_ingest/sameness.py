@@ -54,9 +54,8 @@ def sameness_of(settings: IngestSettings, wanted: Deduplication) -> Sameness:
             return None
         digest = begun(target).copy()
         digest.update(identity.encode("utf-8", "surrogateescape"))
-        return digest.digest()[
-            :DIGEST_BYTES
-        ]  # cut afterwards: a shorter one would be another one than before an upgrade
+        # Cut afterwards: a digest made shorter would be another one than before an upgrade.
+        return digest.digest()[:DIGEST_BYTES]
 
     def by_body(headers: Mapping[str, str], target: str, body: bytes) -> bytes | None:
         identity = "" if identify is None else identify(headers, body)
