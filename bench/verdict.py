@@ -10,12 +10,14 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 TREE = Path(__file__).resolve().parent.parent
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,12 @@ def enter(section: str, told: dict[str, Any], bars: Sequence[Bar], file: Path) -
     results["verdicts"] = [*others, *results["verdicts"]]
     file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     return status
+
+
+def best(figures: Mapping[Key, Callable[[], float]], rounds: int) -> dict[Key, float]:
+    """The smallest of each; a round goes through them all, so that others' work on the machine meets a round, not a figure."""
+    told = [{key: measure() for key, measure in figures.items()} for _ in range(rounds)]
+    return {key: min(one[key] for one in told) for key in figures}
 
 
 def median(values: Iterable[float]) -> float | None:

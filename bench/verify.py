@@ -8,11 +8,11 @@ import base64
 import hashlib
 import hmac
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -138,13 +138,10 @@ def _verifying(item: Preset, request: Request, *, good: bool = True) -> Call:
 
 
 def _best(groups: Sequence[Mapping[str, Call]], rounds: int, calls: int) -> list[dict[str, float]]:
-    """Microseconds of one call, of each; a round goes through them all, so that others' work meets a round, not a provider."""
-    best: list[dict[str, float]] = [dict.fromkeys(group, math.inf) for group in groups]
-    for _ in range(rounds):
-        for group, figures in zip(groups, best, strict=True):
-            for name, call in group.items():
-                figures[name] = min(figures[name], round(_mean(call, calls), 3))
-    return best
+    """Microseconds of one call, of each."""
+    means = {(at, name): partial(_mean, call, calls) for at, group in enumerate(groups) for name, call in group.items()}
+    told = verdict.best(means, rounds)
+    return [{name: round(told[at, name], 3) for name in group} for at, group in enumerate(groups)]
 
 
 def _mean(call: Call, calls: int) -> float:

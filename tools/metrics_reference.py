@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.metrics_core import Metric
 
+from forebay.runtime import Runtime
 from forebay.settings import (
     CircuitBreaker,
     Deduplication,
@@ -22,7 +23,6 @@ from forebay.settings import (
     OAuth2,
     OutageBuffer,
     Route,
-    Runtime,
     Storage,
     Verification,
     WorkerSettings,

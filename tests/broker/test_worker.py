@@ -22,7 +22,8 @@ from forebay.amqp import frames
 from forebay.amqp.consumer import Consumer, Message
 from forebay.amqp.publisher import Outcome, Publisher
 from forebay.envelope import AmqpMessage, Envelope, decode, encode
-from forebay.settings import Destination, Handler, RetryPolicy, Runtime, WorkerSettings, dump
+from forebay.runtime import Runtime
+from forebay.settings import Destination, Handler, RetryPolicy, WorkerSettings, dump
 from forebay.telemetry import Log
 from forebay.topology import TIERS, Names, SourceTopology, shared_objects, source_objects, worker_user
 from forebay_worker.app import Worker

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.errors import SpecError
-from forebay.settings import Auth, Destination, Runtime
+from forebay.runtime import Runtime
+from forebay.settings import Auth, Destination
 from forebay_worker.deliver import HttpDelivery, retry_after
 from forebay_worker.outcome import Buried, Delivered, Outcome, Refused, Unreachable
 from tests.support.destination import Answer, Request, destination, in_turn, is_silent, says

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from forebay.errors import SpecError
-from forebay.settings import Destination, Runtime
+from forebay.runtime import Runtime
+from forebay.settings import Destination
 from forebay_worker.deliver import HttpDelivery
 from forebay_worker.outcome import Delivered, Outcome, Unreachable
 from tests.support.certificates import Pair, authority, issued, serving

@@ -8,7 +8,8 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from forebay.errors import SpecError
-from forebay.settings import Destination, Runtime
+from forebay.runtime import Runtime
+from forebay.settings import Destination
 from forebay_worker import signing
 from forebay_worker.deliver import HttpDelivery
 from forebay_worker.outcome import Delivered

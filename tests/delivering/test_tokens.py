@@ -14,7 +14,8 @@ import pytest
 
 from forebay import manifest
 from forebay.errors import SpecError
-from forebay.settings import Destination, OAuth2, Runtime
+from forebay.runtime import Runtime
+from forebay.settings import Destination, OAuth2
 from forebay_operator.desired import Platform
 from forebay_operator.desired.worker_settings import worker_settings
 from forebay_worker import oauth

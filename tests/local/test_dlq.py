@@ -16,7 +16,8 @@ import pytest
 from forebay import manifest as manifests
 from forebay.amqp.publisher import Publisher
 from forebay.envelope import AmqpMessage, Envelope, decode, encode
-from forebay.settings import Destination, Runtime, WorkerSettings, dump
+from forebay.runtime import Runtime
+from forebay.settings import Destination, WorkerSettings, dump
 from forebay.telemetry import Log
 from forebay.topology import Names
 from forebay_cli.dead.reader import FIRST_PLACES, connected, reader

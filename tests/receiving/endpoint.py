@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Self, cast
 from unittest.mock import patch
 
-from forebay.settings import Answer, IngestLimits, IngestSettings, Route, Runtime, Verification, dump
+from forebay.runtime import Runtime
+from forebay.settings import Answer, IngestLimits, IngestSettings, Route, Verification, dump
 from forebay.telemetry import Log
 from forebay_ingest import app, connection
 from forebay_ingest.app import Ingest

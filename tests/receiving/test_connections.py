@@ -14,7 +14,7 @@ import pytest
 
 from forebay.amqp.publisher import Outcome
 from forebay.errors import SpecError
-from forebay.settings import Runtime
+from forebay.runtime import Runtime
 from forebay.telemetry import Log
 from forebay_ingest.app import Ingest
 from forebay_ingest.connection import _CLOSING

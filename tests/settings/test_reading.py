@@ -9,19 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forebay.errors import SpecError
-from forebay.settings import (
-    IngestLimits,
-    IngestSettings,
-    Match,
-    Route,
-    Runtime,
-    Verification,
-    WorkerSettings,
-    dump,
-    load,
-    parse,
-    runtime,
-)
+from forebay.runtime import Runtime, runtime
+from forebay.settings import IngestLimits, IngestSettings, Match, Route, Verification, WorkerSettings, dump, load, parse
 
 INGEST = st.builds(
     IngestSettings,

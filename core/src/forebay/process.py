@@ -20,7 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from forebay.errors import SpecError
 from forebay.process_measures import ProcessMeasures
-from forebay.settings import Runtime
+from forebay.runtime import Runtime
 from forebay.telemetry import Log
 
 USAGE_EXIT = 2

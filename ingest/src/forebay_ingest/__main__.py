@@ -7,7 +7,7 @@ from importlib.metadata import version
 from forebay.errors import SpecError
 from forebay.process import main as run_part
 from forebay.process import usage_error
-from forebay.settings import runtime
+from forebay.runtime import runtime
 from forebay.telemetry import Log
 from forebay_ingest.app import SETTINGS_FILE, Ingest
 

@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from forebay.amqp.publisher import Publisher
 from forebay.errors import SpecError
-from forebay.settings import IngestSettings, Runtime, load
+from forebay.runtime import Runtime
+from forebay.settings import IngestSettings, load
 from forebay.signatures.configured import Fetching, handshakes_of, scheme_of, verifier_of
 from forebay.signatures.key_ring import KeyRing, read_certificate, read_key_set
 from forebay.signatures.presets import preset

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from forebay.amqp.frames import OversizedError
 from forebay.amqp.publisher import Publisher
 from forebay.errors import SpecError
-from forebay.settings import IngestSettings, OutageBuffer, Runtime
+from forebay.runtime import Runtime
+from forebay.settings import IngestSettings, OutageBuffer
 from forebay.storage import Storage, StorageError
 from forebay.telemetry import Log
 from forebay_ingest import answers

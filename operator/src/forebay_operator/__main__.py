@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from forebay.process import main as run_part
-from forebay.settings import Runtime
+from forebay.runtime import Runtime
 from forebay.telemetry import Log
 from forebay_operator.app import Operator
 from forebay_operator.options import options

@@ -8,7 +8,7 @@ from kubernetes.aio.config import ConfigException
 from prometheus_client import CollectorRegistry
 
 from forebay.errors import SpecError, Unavailable
-from forebay.settings import Runtime
+from forebay.runtime import Runtime
 from forebay.telemetry import Log
 from forebay_operator.acting import Acting
 from forebay_operator.broker import Brokers

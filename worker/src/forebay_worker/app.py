@@ -15,7 +15,8 @@ from forebay.amqp.link import Link
 from forebay.amqp.publisher import Publisher
 from forebay.envelope import Envelope
 from forebay.errors import SpecError
-from forebay.settings import CircuitBreaker, Runtime, WorkerSettings, load
+from forebay.runtime import Runtime
+from forebay.settings import CircuitBreaker, WorkerSettings, load
 from forebay.storage import Storage
 from forebay.telemetry import Log
 from forebay.topology import MAX_LANES, Names, ordered_lanes

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from forebay.settings import DEFAULT_ROOT
+from forebay.runtime import DEFAULT_ROOT
 from forebay_operator.desired import Object
 
 DEFAULT_GRACE_S = 30.0  # Kubernetes' own

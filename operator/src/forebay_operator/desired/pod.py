@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from forebay.settings import DEFAULT_ROOT
+from forebay.runtime import DEFAULT_ROOT
 from forebay.source import WebhookSource
 from forebay.source.cluster import PodTemplate, Resources
 from forebay.source.references import RESERVED_SECRET, SecretKeyRef
