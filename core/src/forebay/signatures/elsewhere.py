@@ -10,14 +10,14 @@ import json
 import re
 import zlib
 from base64 import urlsafe_b64decode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from forebay.json_path import MISSING, dig
-from forebay.signatures.template import CRC32, DECODED_URL, FORM, METHOD, SNS
+from forebay.signatures.template import CRC32, DECODED_URL, FORM, METHOD, SNS, URL
 
 # Fields of a form at most; what has more is refused.
 MAX_FIELDS = 1000
@@ -43,35 +43,29 @@ class Line:
         return self.url.partition("?")[2].encode("latin-1", "replace")
 
 
-def look(
-    wanted: Iterable[bytes], line: Line, headers: Iterable[tuple[bytes, bytes]], body: bytes
-) -> dict[bytes, bytes]:
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+def look(wanted: Iterable[bytes], line: Line, headers: Headers, body: bytes) -> dict[bytes, bytes]:
     """What stands at these places; leaves out what is not there, and what is there twice."""
-    found: dict[bytes, bytes | None] = {}
+    found: dict[bytes, bytes] = {}
     parsed: Any = MISSING
     token: dict[bytes, bytes] | None = None
     for place in wanted:
-        if place.startswith((b"json:", b"json?:")):
-            parsed = _json(body) if parsed is MISSING else parsed
-            kind, _, path = place.partition(b":")
-            found[place] = _text(parsed, path.decode(), loose=kind == b"json?")
+        if (read := _READ.get(place)) is not None:
+            value = read(line, headers, body)
         elif place.startswith(b"query:"):
-            found[place] = _only(pairs(line.query), place[6:])
+            value = _only(pairs(line.query), place[6:])
         elif place.startswith(b"jwt:"):
             token = _jwt(headers) if token is None else token
-            found[place] = token.get(place[4:])
-        elif place == FORM:
-            found[place] = _form(line.query, headers, body)
-        elif place == CRC32:
-            found[place] = b"%d" % zlib.crc32(body)
-        elif place == SNS:
-            parsed = _json(body) if parsed is MISSING else parsed
-            found[place] = _sns(parsed)
-        elif place == DECODED_URL:
-            found[place] = _DECODED.sub(lambda sign: unquote_to_bytes(sign[0]), line.url.encode("utf-8", "replace"))
+            value = token.get(place[4:])
         else:
-            found[place] = (line.method if place == METHOD else line.url).encode("utf-8", "replace")
-    return {place: value for place, value in found.items() if value is not None}
+            parsed = _json(body) if parsed is MISSING else parsed
+            kind, _, path = place.partition(b":")
+            value = _sns(parsed) if place == SNS else _text(parsed, path.decode(), loose=kind == b"json?")
+        if value is not None:
+            found[place] = value
+    return found
 
 
 def pairs(text: bytes) -> list[tuple[bytes, bytes]] | None:
@@ -93,8 +87,18 @@ def _only(found: list[tuple[bytes, bytes]] | None, name: bytes) -> bytes | None:
     return values[0] if len(values) == 1 else None
 
 
-def _form(query: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes | None:
+def _url(line: Line, *_: object) -> bytes:
+    return line.url.encode("utf-8", "replace")
+
+
+def _decoded_url(line: Line, *_: object) -> bytes:
+    url = _url(line)
+    return _DECODED.sub(lambda sign: unquote_to_bytes(sign[0]), url) if b"%" in url else url
+
+
+def _form(line: Line, headers: Headers, body: bytes) -> bytes | None:
     """Names and values, sorted, equal pairs once. With the body's hash in the query, which the URL signs, nothing."""
+    query = line.query
     if _BODY_HASH + b"=" in query:
         told = _only(pairs(query), _BODY_HASH)
         return b"" if told and compare_digest(told, hashlib.sha256(body).hexdigest().encode()) else None
@@ -103,6 +107,16 @@ def _form(query: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> 
         return None
     fields = pairs(body)
     return None if fields is None else b"".join(name + value for name, value in sorted(set(fields)))
+
+
+# Where it takes nothing but the request to say what is there.
+_READ: dict[bytes, Callable[[Line, Headers, bytes], bytes | None]] = {
+    METHOD: lambda line, *_: line.method.encode("utf-8", "replace"),
+    URL: _url,
+    DECODED_URL: _decoded_url,
+    FORM: _form,
+    CRC32: lambda _line, _headers, body: b"%d" % zlib.crc32(body),
+}
 
 
 def _sns(parsed: Any) -> bytes | None:
@@ -116,7 +130,7 @@ def _sns(parsed: Any) -> bytes | None:
     return "".join(f"{name}\n{value}\n" for name, value in said.items()).encode("utf-8", "replace")
 
 
-def _jwt(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def _jwt(headers: Headers) -> dict[bytes, bytes]:
     """The signed part, the signature, and the claims that are whole numbers; nothing of a token by another algorithm."""
     sent = [value for name, value in headers if name.lower() == b"authorization"]
     parts = sent[0].removeprefix(b"Bearer ").split(b".") if len(sent) == 1 else []
