@@ -18,6 +18,7 @@ async def _mark(api: Api, deployment: str) -> str:
 async def test_a_rotated_secret_makes_new_pods_of_those_who_mount_it(place: Api, running: OperatorProcess) -> None:
     await place.apply(source())
     await eventually(lambda: _mark(place, "github-ingest"))
+    await eventually(lambda: _mark(place, "github-worker-default"))
     ingest, worker = await _mark(place, "github-ingest"), await _mark(place, "github-worker-default")
     await place.secret("github-webhook", secret="another one")
 
