@@ -32,7 +32,7 @@ async def test_whatever_strangers_send_legitimate_webhooks_are_taken_and_the_end
     # How fast they are taken is measured where the machine is not shared with other tests.
     assert [one for one in report.missed(results, quick=True) if "p99" not in one] == []
     assert results["legitimate"]["acked"] > 500
-    assert results["attack"]["shots"] > 200  # of 1,200, as fast as a machine that is shared sends them
+    assert results["attack"]["shots"] > 500
     assert results["attack"]["accepted"] > 0
     assert {"202", "400", "401", "404", "431"} <= results["attack"]["statuses"].keys()
     assert results["attack"]["crowd"]["slow head"]["answers"]["408"] > 0

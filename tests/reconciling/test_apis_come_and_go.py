@@ -94,8 +94,8 @@ async def test_what_needs_an_api_is_made_when_it_comes_and_missed_when_it_goes(
 
 async def _without_them(place: Api) -> None:
     await eventually(lambda: _has(place, ALONE), within_s=90)
-    await place.until("github", "RouteReady", "False", "ApiMissing", within_s=60)
-    await place.until("github", "MonitoringReady", "False", "ApiMissing", within_s=60)
+    await place.until("github", "RouteReady", "False", "ApiMissing")
+    await place.until("github", "MonitoringReady", "False", "ApiMissing")
 
 
 async def _has(place: Api, wanted: dict[str, list[str]]) -> bool:

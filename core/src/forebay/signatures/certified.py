@@ -48,7 +48,6 @@ class Certified:
         fields = (name for name in self._template.fields if name not in (SECRET, TIMESTAMP))
         self._wanted = frozenset((self._signature, self._stamp, self._url, self._hash, self._expected, *fields)) - {b""}
         self._elsewhere = tuple(name for name in self._wanted if name in LINE or b":" in name)
-        self._lengths = frozenset(map(len, self._wanted.difference(self._elsewhere)))
 
     def wants(self, headers: Headers, body: bytes, now: float, line: Line) -> str | None:
         """The certificate's URL that has to be fetched before this request can be verified."""
@@ -82,8 +81,7 @@ class Certified:
             return Reason.NO_SECRET
         fields: dict[bytes, bytes] = {}
         for name, value in headers:
-            # The length first: see verify.py.
-            if len(name) in self._lengths and (lower := name.lower()) in self._wanted:
+            if (lower := name.lower()) in self._wanted:
                 if lower in fields:
                     return Reason.DUPLICATE_HEADER
                 fields[lower] = value
