@@ -4,9 +4,10 @@ Only what the provider's own hosts publish counts. Never raises for what a sende
 """
 
 import re
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Callable, Sequence
 from hmac import compare_digest
+from typing import Any
 
 from forebay.errors import SpecError
 from forebay.signatures.elsewhere import Line, look
@@ -14,7 +15,7 @@ from forebay.signatures.key_ring import KeyRing, PublicKey
 from forebay.signatures.scheme import Published, Scheme
 from forebay.signatures.stamps import read_stamp
 from forebay.signatures.template import LINE, SECRET, TIMESTAMP, compile_template
-from forebay.signatures.verify import Reason, Refused, Verified
+from forebay.signatures.verify import Picker, Reason, Refused, Verified
 
 # Characters of a certificate's URL, of one that is visited, and of a signature, at most.
 MAX_URL = 512
@@ -39,15 +40,18 @@ class Certified:
         assert scheme.timestamp is not None, "a certificate's request says its time"
         self._secrets, self._ring = tuple(secrets), ring
         self._at = re.compile(f"{_origin(scheme.published)}{scheme.published.path}".encode())
-        self._verifies = _check()
+        self._verifies, functions = _library()
         self._template = compile_template(scheme.signed)
         self._signature, self._stamp = _key(scheme.signature_headers[0]), _key(scheme.timestamp.headers[0])
         self._url, self._hash, self._expected = _key(scheme.published.place), _key(scheme.hash), _key(scheme.expected)
-        self._hashes = dict(entry.encode().split(b"=") for entry in scheme.hashes)
+        hashes = (entry.split("=") for entry in scheme.hashes)
+        self._functions = {said.encode(): functions[name] for said, name in hashes}
+        self._accepted = tuple(Verified(number) for number in range(len(self._secrets)))
         self._unit, self._tolerance = scheme.timestamp.unit, tolerance or scheme.timestamp.tolerance
         fields = (name for name in self._template.fields if name not in (SECRET, TIMESTAMP))
-        self._wanted = frozenset((self._signature, self._stamp, self._url, self._hash, self._expected, *fields)) - {b""}
-        self._elsewhere = tuple(name for name in self._wanted if name in LINE or b":" in name)
+        wanted = frozenset((self._signature, self._stamp, self._url, self._hash, self._expected, *fields)) - {b""}
+        self._elsewhere = tuple(name for name in wanted if name in LINE or b":" in name)
+        self._pick, self._count = Picker(wanted.difference(self._elsewhere)).pick, len(wanted)
 
     def wants(self, headers: Headers, body: bytes, now: float, line: Line) -> str | None:
         """The certificate's URL that has to be fetched before this request can be verified."""
@@ -79,12 +83,9 @@ class Certified:
         """What is signed and by whom; or why no certificate is worth fetching for it."""
         if not self._secrets:
             return Reason.NO_SECRET
-        fields: dict[bytes, bytes] = {}
-        for name, value in headers:
-            if (lower := name.lower()) in self._wanted:
-                if lower in fields:
-                    return Reason.DUPLICATE_HEADER
-                fields[lower] = value
+        fields = self._pick(headers)
+        if fields is None:
+            return Reason.DUPLICATE_HEADER
         fields |= look(self._elsewhere, line, headers, body)
         return self._lacking(fields) or fields
 
@@ -93,23 +94,23 @@ class Certified:
             return Reason.MISSING_SIGNATURE
         if self._stamp not in fields:
             return Reason.MISSING_TIMESTAMP
-        if not fields.keys() >= self._wanted:
+        if len(fields) < self._count:
             return Reason.MISSING_HEADER
         url = fields[self._url]
-        if len(url) > MAX_URL or not self._at.fullmatch(url) or fields[self._hash] not in self._hashes:
+        if len(url) > MAX_URL or not self._at.fullmatch(url) or fields[self._hash] not in self._functions:
             return Reason.UNKNOWN_KEY
         if self._expected and not _any_equal(self._secrets, fields[self._expected]):
             return Reason.OTHER_PARTY
         return None
 
     def _match(self, key: PublicKey, signature: bytes, fields: dict[bytes, bytes]) -> Verified | None:
-        name = self._hashes[fields[self._hash]].decode()
-        for number, secret in enumerate(self._secrets):
+        function = self._functions[fields[self._hash]]
+        for accepted, secret in zip(self._accepted, self._secrets, strict=True):
             if self._expected and secret != fields[self._expected]:
                 continue
-            message = b"".join(self._template.render(fields | {SECRET: secret}))
-            if self._verifies(key, signature, message, name):
-                return Verified(number)
+            fields[SECRET] = secret
+            if self._verifies(key, signature, b"".join(self._template.render(fields)), function):
+                return accepted
         return None
 
 
@@ -136,7 +137,7 @@ def _decoded(signature: bytes) -> bytes | None:
     if len(signature) > MAX_SIGNATURE:
         return None
     try:
-        return b64decode(signature, validate=True)
+        return a2b_base64(signature, strict_mode=True)
     except ValueError:
         return None
 
@@ -147,8 +148,8 @@ def _timely(accepted: Verified, age: float, tolerance: float) -> Verified | Refu
     return Refused(Reason.TIMESTAMP_IN_FUTURE) if age < -tolerance else accepted
 
 
-def _check() -> Callable[[PublicKey, bytes, bytes, str], bool]:
-    """Verifies a signature, by a key, of a message, with a hash function. The library is imported once, here."""
+def _library() -> tuple[Callable[[PublicKey, bytes, bytes, Any], bool], dict[str, Any]]:
+    """What verifies a signature, by a key, of a message, with a hash function; and these by name. Imported once, here."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - see public_key.py
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15  # noqa: PLC0415
@@ -156,11 +157,11 @@ def _check() -> Callable[[PublicKey, bytes, bytes, str], bool]:
     padding = PKCS1v15()
     functions = {"sha1": hashes.SHA1(), "sha256": hashes.SHA256()}  # noqa: S303 - version 1 of SNS, which is still its default
 
-    def verifies(key: PublicKey, signature: bytes, message: bytes, name: str) -> bool:
+    def verifies(key: PublicKey, signature: bytes, message: bytes, function: Any) -> bool:
         try:
-            key.verify(signature, message, padding, functions[name])
+            key.verify(signature, message, padding, function)
         except InvalidSignature:
             return False
         return True
 
-    return verifies
+    return verifies, functions

@@ -59,6 +59,28 @@ class Verifies(Protocol):
     ) -> Verified | Refused: ...
 
 
+class Picker:
+    """Finds the headers that count, by their names in lower case."""
+
+    __slots__ = ("_lengths", "_names")
+
+    def __init__(self, names: Iterable[bytes]) -> None:
+        self._names = frozenset(names)
+        self._lengths = frozenset(map(len, self._names))
+
+    def pick(self, headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
+        """Those that are there; None if one of them came twice."""
+        names, lengths = self._names, self._lengths
+        found: dict[bytes, bytes] = {}
+        for name, value in headers:
+            # The length first: it rules out most names at half the cost of reading them.
+            if len(name) in lengths and (lower := name.lower()) in names:
+                if lower in found:
+                    return None
+                found[lower] = value
+        return found
+
+
 class Verifier:
     """Verifies the requests of one source. Fails closed: without a secret it refuses everything.
 
@@ -89,8 +111,7 @@ class Verifier:
         wanted = frozenset((*self._signatures, *self._ids, *self._stamps, *self._named))
         self._elsewhere = tuple(name for name in wanted if name in LINE or b":" in name)
         self.looks_at_line = bool(self._elsewhere)  # then `verify` needs the request's line
-        self._wanted = wanted.difference(self._elsewhere)
-        self._lengths = frozenset(map(len, self._wanted))
+        self._pick = Picker(wanted.difference(self._elsewhere)).pick
         parts = self._template.parts
         self._body_at = parts.index((True, BODY)) if (True, BODY) in parts else None
         # As most schemes are: one header holds one signature, and what is signed is the body alone.
@@ -104,7 +125,7 @@ class Verifier:
             return _OPEN
         if not self._keys:
             return _REFUSED[Reason.NO_SECRET]
-        fields = self._collect(headers)
+        fields = self._pick(headers)
         if fields is None:
             return _REFUSED[Reason.DUPLICATE_HEADER]
         if self._elsewhere and line is not None:
@@ -124,7 +145,7 @@ class Verifier:
         """The same for a request whose body comes in pieces, where the scheme streams; a verdict if the body changes nothing."""
         if self._open or not self._keys:
             return self.verify(headers, b"", now, line)
-        fields = self._collect(headers)
+        fields = self._pick(headers)
         if fields is None:
             return _REFUSED[Reason.DUPLICATE_HEADER]
         if self._elsewhere and line is not None:
@@ -158,18 +179,6 @@ class Verifier:
         # The age comes last, so that its two reasons are only said of senders that know the secret.
         verdict = self._match(keys, message, sent[0])
         return self._timely(verdict, sent[1]) if isinstance(verdict, Verified) else verdict
-
-    def _collect(self, headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
-        """The headers that count, by name in lower case; None if one of them came twice."""
-        wanted, lengths = self._wanted, self._lengths
-        found: dict[bytes, bytes] = {}
-        for name, value in headers:
-            # The length first: it rules out most names at half the cost of reading them.
-            if len(name) in lengths and (lower := name.lower()) in wanted:
-                if lower in found:
-                    return None
-                found[lower] = value
-        return found
 
     def _complete(self, fields: dict[bytes, bytes]) -> list[bytes] | Reason:
         """The signatures that were sent; adds to the fields what the signed string needs beside headers and body."""
