@@ -11,14 +11,16 @@ from tests.reconciling.yard import Yard, yard
 from tests.support.apiserver import ControlPlane
 from tests.support.brokers import VirtualHost
 from tests.support.forks import Nursery
-from tests.support.proxy import PASS, Fate, is_watch
-from tests.support.waiting import eventually
+from tests.support.proxy import PASS, Fate, is_act, is_watch
+from tests.support.waiting import eventually, so
 
 pytestmark = pytest.mark.timeout(180)
 
 _GONE = (
     '{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}}\n'
 )
+_NO_ROUTE = Fate(answer=(404, "404 page not found\n"))  # as the API server says it of a path that it does not serve
+_LOOK = "GET /apis/gateway.networking.k8s.io/v1"  # for one of the optional APIs
 
 
 @pytest.fixture
@@ -73,3 +75,16 @@ async def test_no_connection_for_ten_seconds(here: Yard) -> None:
     await _healthy(here)
     await here.kube.open()
     await here.api.until("second", "TopologyReady", "True", within_s=20)
+
+
+async def test_an_api_that_went_unnoticed_is_missed_by_its_name_and_looked_for_at_once(here: Yard) -> None:
+    await here.start()
+    here.kube.fate = lambda request: _NO_ROUTE if is_act(request) and "autoscalers/" in request.path else PASS
+    await here.api.apply(source(spec__ingest__autoscaling={"maxReplicas": 4}))
+    said = await here.api.until("github", "Accepted", "False", "ApiMissing")
+    assert "HorizontalPodAutoscaler github-ingest: the API server has no /apis/autoscaling/v2" in said["message"]
+    # It looks every ten seconds in any case: a third time after twenty.
+    seen = here.kube.requests.count(_LOOK)
+    await eventually(so(lambda: here.kube.requests.count(_LOOK) >= seen + 3), within_s=19)
+    here.kube.fate = lambda _: PASS
+    await here.api.until("github", "Accepted", "True")

@@ -6,7 +6,7 @@ The first lists come before any reconcile: whoever reconciles a source whose chi
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -26,8 +26,10 @@ from forebay_operator.world import ChildId, Key, SecretId, key_of
 
 EVENT = Kind("v1", "Event")
 
-# Seconds between looks for optional APIs that came or went: one small request for each group of them.
+# Seconds between looks for optional APIs that came or went: one small request for each group of them. At once when one is
+# missed; but then, too, not more often than every second.
 DISCOVER_S = 10.0
+_DISCOVER_AT_MOST_EVERY_S = 1.0
 _RETRY_S = 5.0
 _ANEW_S = 1.0  # before a watch that has ended begins again
 # A change that the API server tells in a list and no watch has told so many seconds later: the watch is deaf.
@@ -164,8 +166,12 @@ class Acting:
     async def _stop_when_others_come(self, stop: asyncio.Event) -> None:
         """A term of watching knows the kinds and namespaces that were there when it began; for others it begins again."""
         optional = [_kind(api) for api in OPTIONAL_APIS]
+        missed = self._context.api_missed
         while not stop.is_set():
-            await asyncio.sleep(DISCOVER_S)
+            await asyncio.sleep(_DISCOVER_AT_MOST_EVERY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(missed.wait(), DISCOVER_S - _DISCOVER_AT_MOST_EVERY_S)
+            missed.clear()
             try:
                 apis = _optional(await self._context.cluster.served(optional))
                 if apis != self._context.platform.apis:

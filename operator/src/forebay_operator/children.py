@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from forebay_operator.cluster import SECRET, Conflict, Kind, Missing, Object, Refused
+from forebay_operator.cluster import SECRET, Conflict, Kind, Missing, NoSuchApi, Object, Refused
 from forebay_operator.conditions import Trouble
 from forebay_operator.context import Context
 from forebay_operator.desired.metadata import SOURCE_LABEL
@@ -125,6 +125,9 @@ async def _apply(context: Context, key: Key, item: Object, uid: str) -> Trouble 
         return Trouble("NameTaken", str(error))
     except Conflict as error:
         return Trouble("Reapplying", f"{one.kind.kind} {one.name}: {error}")
+    except NoSuchApi as error:
+        context.api_missed.set()
+        return Trouble("ApiMissing", f"{one.kind.kind} {one.name}: {error}")
     except Missing as error:
         return Trouble("NamespaceGone", f"{one.kind.kind} {one.name}: {error}")
     except Refused as error:

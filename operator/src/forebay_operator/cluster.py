@@ -1,7 +1,7 @@
 """The operator's one way to the API server: discover, list, apply, delete, report. Nothing else here speaks to it but kopf.
 
 Objects are plain dicts, as the API has them. Errors are Forebay's own: ApiUnavailable (try later) and Refused (trying again
-changes nothing), among them Forbidden, Conflict and Missing. No error holds the content of a Secret.
+changes nothing), among them Forbidden, Conflict, Missing and NoSuchApi. No error holds the content of a Secret.
 """
 
 import asyncio
@@ -64,6 +64,10 @@ class Conflict(Refused):
 
 class Missing(Refused):
     """The API server has no such object."""
+
+
+class NoSuchApi(Missing):
+    """The API server has no such kind of objects, or no more."""
 
 
 class Gone(Refused):
@@ -226,7 +230,7 @@ class Cluster:
 
     def _path(self, kind: Kind, namespace: str | None, name: str | None = None) -> str:
         if kind not in self._plurals:
-            raise Missing(f"the API server has no {kind.kind} in {kind.api_version}")
+            raise NoSuchApi(f"the API server has no {kind.kind} in {kind.api_version}")
         scope = f"/namespaces/{namespace}" if namespace else ""
         return f"{kind.root}{scope}/{self._plurals[kind]}" + (f"/{name}" if name else "")
 
@@ -279,6 +283,7 @@ class Cluster:
 
 
 _MEANINGS = {404: Missing, 409: Conflict, 410: Gone}
+_NO_ROUTE = "404 page not found"  # of an object or namespace that is not there it would give a Status
 _UNKNOWN_FIELD = "field not declared in schema"
 
 
@@ -295,6 +300,8 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 def _refusal(method: str, path: str, status: int, text: str) -> Refused | ApiUnavailable:
     said = _message(text)
+    if said == _NO_ROUTE:
+        return NoSuchApi(f"the API server has no {path}")
     if status in _MEANINGS:
         return _MEANINGS[status](said)
     if _UNKNOWN_FIELD in said:  # which a server-side apply is told by 500
