@@ -24,6 +24,7 @@ from tools.control_plane import ControlPlane
 
 from bench import rig, verdict
 from bench.verdict import Bar
+from forebay_cli.rabbitmq import AS_SHIPPED_S
 from tests.support.apiserver import KINDS, Api, OperatorProcess, install_crds, operator, session
 from tests.support.sources import manifest
 
@@ -71,7 +72,7 @@ QUICK = Length(sources=100, samples=20, edits=50)
 
 async def main(length: Length, options: verdict.Options) -> int:
     with rig.folder() as place:
-        async with rig.broker() as broker:
+        async with rig.broker(refresh_s=AS_SHIPPED_S) as broker:
             results = verdict.circumstances(quick=options.quick, rabbitmq=broker.private.version)
             # No pods: the controllers that make them would take the time of the one machine that everything shares.
             plane = ControlPlane(place / "control-plane", without=("replicaset-controller",))

@@ -28,7 +28,7 @@ from tools.rabbitmq_root import root_of
 from forebay.management import Management
 from forebay.settings import IngestLimits, IngestSettings, Route, Storage, Verification, WorkerSettings, dump
 from forebay.topology import Names, SourceTopology, shared_objects, source_objects
-from forebay_cli.rabbitmq import PrivateBroker, private_broker
+from forebay_cli.rabbitmq import REFRESH_S, PrivateBroker, private_broker
 from tests.support.gateway import CREDENTIALS
 
 __all__ = ["BuildError", "built"]
@@ -78,9 +78,12 @@ class Broker:
 
 
 @asynccontextmanager
-async def broker() -> AsyncIterator[Broker]:
+async def broker(*, refresh_s: float = REFRESH_S) -> AsyncIterator[Broker]:
     """A fresh broker of the current release with Forebay's shared objects."""
-    async with private_broker(root=root_of(RABBITMQ)) as private, private.management() as management:
+    async with (
+        private_broker(root=root_of(RABBITMQ), refresh_s=refresh_s) as private,
+        private.management() as management,
+    ):
         await management.declare(shared_objects(VHOST))
         yield Broker(private=private, management=management)
 
