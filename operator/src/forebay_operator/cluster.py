@@ -300,7 +300,7 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 def _refusal(method: str, path: str, status: int, text: str) -> Refused | ApiUnavailable:
     said = _message(text)
-    if said == _NO_ROUTE:
+    if status == 404 and said == _NO_ROUTE:
         return NoSuchApi(f"the API server has no {path}")
     if status in _MEANINGS:
         return _MEANINGS[status](said)

@@ -44,9 +44,7 @@ class Context:
     now: Callable[[], float]  # seconds since 1970
     platform: Platform = field(default_factory=Platform)
     kinds: frozenset[Kind] = frozenset()  # of children, as far as the API server has them
-    api_missed: asyncio.Event = field(
-        default_factory=asyncio.Event
-    )  # one of the kinds was not there when it was wanted
+    api_missed: asyncio.Event = field(default_factory=asyncio.Event)  # a kind was not there when it was wanted
     addresses: dict[SecretId, KnownBroker] = field(default_factory=dict)
     places: dict[Key, Address] = field(default_factory=dict)  # where each source's queues are
     holdings: dict[Key, dict[str, Holding]] = field(
