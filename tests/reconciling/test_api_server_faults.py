@@ -20,6 +20,7 @@ _GONE = (
     '{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old resource version"}}\n'
 )
 _NO_ROUTE = Fate(answer=(404, "404 page not found\n"))  # as the API server says it of a path that it does not serve
+_FORBIDDEN = Fate(answer=(403, '{"kind": "Status", "message": "you may not"}'))
 _LOOK = "GET /apis/gateway.networking.k8s.io/v1"  # for one of the optional APIs
 
 
@@ -88,3 +89,18 @@ async def test_an_api_that_went_unnoticed_is_missed_by_its_name_and_looked_for_a
     await eventually(so(lambda: here.kube.requests.count(_LOOK) >= seen + 3), within_s=19)
     here.kube.fate = lambda _: PASS
     await here.api.until("github", "Accepted", "True")
+
+
+async def test_a_child_that_may_not_be_deleted_is_named_until_it_may(here: Yard) -> None:
+    await here.start()
+    await here.api.apply(source(spec__ingest__autoscaling={"maxReplicas": 4}))
+    await eventually(lambda: here.api.find("HorizontalPodAutoscaler", "github-ingest"))
+    here.kube.fate = lambda request: (
+        _FORBIDDEN if request.method == "DELETE" and "autoscalers/" in request.path else PASS
+    )
+    await here.api.apply(source())
+    said = await here.api.until("github", "Accepted", "False", "ChildRefused")
+    assert "refuses to delete HorizontalPodAutoscaler github-ingest" in said["message"]
+    here.kube.fate = lambda _: PASS
+    await here.api.until("github", "Accepted", "True")
+    assert await here.api.find("HorizontalPodAutoscaler", "github-ingest") is None

@@ -11,9 +11,13 @@ from tools.control_plane import ControlPlane
 from tests.reconciling.test_optional_apis import WITH_ALL
 from tests.reconciling.test_restart import quiet
 from tests.reconciling.test_rights import Installed
+from tests.reconciling.yard import yard
 from tests.support.apiserver import Answer, Api, Object, OperatorProcess
+from tests.support.brokers import VirtualHost
+from tests.support.forks import Nursery
 from tests.support.helm import Helm
 from tests.support.parts import FOREIGN
+from tests.support.proxy import PASS, Fate, is_watch
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -30,6 +34,7 @@ ALONE = {"HorizontalPodAutoscaler": ["github-ingest", "github-worker-default"]}
 TOGETHER = {"HorizontalPodAutoscaler": ["github-ingest"], **THEIRS}
 # Requests, kopf's with them, in the seconds in which the operator does not know yet that three APIs have gone.
 HAMMERING = 300
+MUTE = Fate(mute=True)
 
 
 @contextmanager
@@ -90,6 +95,25 @@ async def test_what_needs_an_api_is_made_when_it_comes_and_missed_when_it_goes(
 
             await place.patch("WebhookSource", "github", {"spec": {"ingest": {"autoscaling": {"maxReplicas": 5}}}})
             await eventually(lambda: _scales_to(place, 5))
+
+
+@pytest.mark.parametrize("equipped", ["newest"], indirect=True)
+async def test_what_went_with_its_api_unheard_is_gone_all_the_same(
+    equipped: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
+) -> None:
+    async with yard(equipped, newest_broker, nursery, tmp_path / "yard") as here:
+        await here.start()
+        await here.api.apply(WITH_ALL)
+        await here.api.until("github", "MonitoringReady", "True", "Applied")
+        await eventually(lambda: here.api.find("PodMonitor", "github"))
+        here.kube.fate = lambda request: MUTE if is_watch(request) and request.path.endswith("/podmonitors") else PASS
+        await here.kube.close()
+        await here.kube.open()
+        await here.api.until("github", "Accepted", "True")
+        with _taken_away(equipped):
+            here.kube.requests.clear()
+            await here.api.until("github", "MonitoringReady", "False", "ApiMissing", within_s=60)
+            assert [one for one in here.kube.requests if one.startswith("DELETE") and "podmonitors" in one] == []
 
 
 async def _without_them(place: Api) -> None:

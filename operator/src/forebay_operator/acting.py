@@ -79,6 +79,7 @@ class Acting:
         if SOURCE not in served:
             raise SpecError(f"the API server has no {SOURCE.kind}: kubectl apply -f crds/")
         self._context.kinds = served & frozenset(kinds)
+        self._context.world.lose_all_but(self._context.kinds | {SECRET})
         self._context.platform = replace(self._context.platform, apis=_optional(served))
         if shut := await self._reach.look_around():
             self._complain("namespaces not looked into", "there is no right to, or they are gone", namespaces=shut)

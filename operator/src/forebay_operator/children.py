@@ -94,11 +94,16 @@ async def apply(context: Context, key: Key, items: list[Object], uid: str) -> Tr
     return next((trouble for trouble in troubles if trouble is not None), None)
 
 
-async def prune(context: Context, key: Key, ids: Iterable[ChildId]) -> None:
-    """Delete children that are no longer wanted."""
+async def prune(context: Context, key: Key, ids: Iterable[ChildId]) -> Trouble | None:
+    """Delete children that are no longer wanted; the last refusal, after all others were deleted. Raises Unavailable."""
+    trouble = None
     for one in ids:
         child = context.world.children[key][one]
-        await context.cluster.delete(one.kind, key.namespace, one.name, child.uid)
+        try:
+            await context.cluster.delete(one.kind, key.namespace, one.name, child.uid)
+        except Refused as error:
+            trouble = Trouble("ChildRefused", f"The API server refuses to delete {one.kind.kind} {one.name}: {error}")
+    return trouble
 
 
 def _in_order(child: Child, item: Object) -> bool:

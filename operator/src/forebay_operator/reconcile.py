@@ -171,11 +171,11 @@ class Reconciler:
         if run.observed.topology and run.observed.topology.reason == topology.SETTLING:
             # It would ask the broker at once, by a login that has no rights yet.
             lacking = [item for item in lacking if item["kind"] != "ScaledObject"]
-        trouble = await children.apply(context, key, lacking, uid)
-        if trouble:
+        not_applied = await children.apply(context, key, lacking, uid)
+        not_pruned = await children.prune(context, key, children.unwanted(wanted, there, uid))
+        if trouble := not_applied or not_pruned:
             run.note(children=trouble)
             run.later(_AGAIN_S)
-        await children.prune(context, key, children.unwanted(wanted, there, uid))
 
     def _address_taken(self, run: Pass) -> Trouble | None:
         """Two sources at one public address: the older one keeps it."""
