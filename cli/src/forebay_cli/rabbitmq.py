@@ -331,7 +331,10 @@ def _environment(identity: Identity, folder: Path) -> dict[str, str]:
         "RABBITMQ_CONFIG_FILE": str(folder / "none"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-sname {NODE} {_no_epmd(identity)} {listen} +S {schedulers}:{schedulers}",
+        # Not among the arguments of the broker alone: every minute it starts an Erlang whose one purpose is a port mapper, see
+        # ensure_epmd in rabbit_nodes.erl.
+        "ERL_AFLAGS": _no_epmd(identity),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-sname {NODE} {listen} +S {schedulers}:{schedulers}",
         "ERL_CRASH_DUMP": "/dev/null",
     }
 
