@@ -148,7 +148,7 @@ def _requests(plane: ControlPlane) -> int:
 
 def _told(process: OperatorProcess) -> list[list[str]]:
     """The optional APIs that there were, each time that the log tells of a change."""
-    return [line["apis"] for line in process.lines() if line["event"].startswith("watches anew")]
+    return [line["apis"] for line in process.lines() if line["event"] == "optional APIs"]
 
 
 def _complains_little(process: OperatorProcess) -> None:

@@ -80,7 +80,7 @@ class Acting:
             raise SpecError(f"the API server has no {SOURCE.kind}: kubectl apply -f crds/")
         self._context.kinds = served & frozenset(kinds)
         self._context.world.lose_all_but(self._context.kinds | {SECRET})
-        self._context.platform = replace(self._context.platform, apis=_optional(served))
+        self._note_optional(_optional(served))
         if shut := await self._reach.look_around():
             self._complain("namespaces not looked into", "there is no right to, or they are gone", namespaces=shut)
         for namespace in self._reach.places:
@@ -88,6 +88,12 @@ class Acting:
         for kind in sorted({*self._context.kinds, SECRET}):
             await self._list_children(kind)
         await self._list_sources()
+
+    def _note_optional(self, apis: frozenset[str]) -> None:
+        """From here on sources become what there are APIs for."""
+        if apis != self._context.platform.apis:
+            self._context.log.info("optional APIs", apis=sorted(apis))
+            self._context.platform = replace(self._context.platform, apis=apis)
 
     async def _list_children(self, kind: Kind) -> None:
         there: set[tuple[Key, ChildId]] = set()
@@ -174,9 +180,8 @@ class Acting:
                 await asyncio.wait_for(missed.wait(), DISCOVER_S - _DISCOVER_AT_MOST_EVERY_S)
             missed.clear()
             try:
-                apis = _optional(await self._context.cluster.served(optional))
-                if apis != self._context.platform.apis:
-                    self._context.log.info("watches anew: optional APIs came or went", apis=sorted(apis))
+                if _optional(await self._context.cluster.served(optional)) != self._context.platform.apis:
+                    self._context.log.info("watches anew: optional APIs came or went")
                     stop.set()
                 if await self._reach.changed():
                     self._context.log.info("watches anew: namespaces let us in or no more")
