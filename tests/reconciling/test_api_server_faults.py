@@ -1,4 +1,4 @@
-"""An API server whose watches break, or that can not be reached: the operator lives on and misses nothing."""
+"""An API server whose watches break, that can not be reached, or says no: the operator lives on and misses nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -154,8 +154,7 @@ class PrivateBroker:
         if self.root is not None:
             command = [*beside(self.pid), *command]
         environment = _environment(self._identity, self._inside)
-        # Not listening, it needs no epmd either.
-        environment["ERL_AFLAGS"] = f"{_no_epmd(self._identity)} -dist_listen false"
+        environment["ERL_AFLAGS"] += " -dist_listen false"  # then it needs no epmd either
         process = await asyncio.create_subprocess_exec(
             *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )

@@ -79,14 +79,12 @@ class Acting:
         if SOURCE not in served:
             raise SpecError(f"the API server has no {SOURCE.kind}: kubectl apply -f crds/")
         self._context.kinds = served & frozenset(kinds)
-        self._context.world.lose_all_but(self._context.kinds | {SECRET})
         self._note_optional(_optional(served))
         if shut := await self._reach.look_around():
             self._complain("namespaces not looked into", "there is no right to, or they are gone", namespaces=shut)
         for namespace in self._reach.places:
             self._secrets_since[namespace] = await self._list_secrets(namespace)
-        for kind in sorted({*self._context.kinds, SECRET}):
-            await self._list_children(kind)
+        await self._list_children()
         await self._list_sources()
 
     def _note_optional(self, apis: frozenset[str]) -> None:
@@ -95,16 +93,17 @@ class Acting:
             self._context.log.info("optional APIs", apis=sorted(apis))
             self._context.platform = replace(self._context.platform, apis=apis)
 
-    async def _list_children(self, kind: Kind) -> None:
+    async def _list_children(self) -> None:
         there: set[tuple[Key, ChildId]] = set()
-        for namespace in self._reach.places:
-            async for item in self._context.cluster.list(kind, namespace, handlers.SELECTOR):
-                if "kind" in item:
-                    self._wake([self._context.world.see_child(item)])
-                    there.add((_owner(item), ChildId(kind, item["metadata"]["name"])))
+        for kind in sorted({*self._context.kinds, SECRET}):
+            for namespace in self._reach.places:
+                async for item in self._context.cluster.list(kind, namespace, handlers.SELECTOR):
+                    if "kind" in item:
+                        self._wake([self._context.world.see_child(item)])
+                        there.add((_owner(item), ChildId(kind, item["metadata"]["name"])))
         for key, children in self._context.world.children.items():
-            for one in [one for one in children if one.kind == kind and (key, one) not in there]:
-                del children[one]  # it went while nobody watched
+            for one in [one for one in children if (key, one) not in there]:
+                del children[one]  # it went while nobody watched, alone or with its API
 
     async def _list_sources(self) -> None:
         there = set()

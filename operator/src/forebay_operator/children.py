@@ -95,14 +95,15 @@ async def apply(context: Context, key: Key, items: list[Object], uid: str) -> Tr
 
 
 async def prune(context: Context, key: Key, ids: Iterable[ChildId]) -> Trouble | None:
-    """Delete children that are no longer wanted; the last refusal, after all others were deleted. Raises Unavailable."""
+    """Delete children that are no longer wanted; the first refusal, after all others were deleted. Raises Unavailable."""
     trouble = None
     for one in ids:
         child = context.world.children[key][one]
         try:
             await context.cluster.delete(one.kind, key.namespace, one.name, child.uid)
         except Refused as error:
-            trouble = Trouble("ChildRefused", f"The API server refuses to delete {one.kind.kind} {one.name}: {error}")
+            why = f"The API server refuses to delete {one.kind.kind} {one.name}: {error}"
+            trouble = trouble or Trouble("ChildRefused", why)
     return trouble
 
 

@@ -5,7 +5,7 @@ Only what a reconcile needs is kept of each object; the bodies of a thousand sou
 
 import hashlib
 import json
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -188,12 +188,6 @@ class World:
             return None
         del children[ChildId(kind, name)]
         return key
-
-    def lose_all_but(self, kinds: Container[Kind]) -> None:
-        """An API has gone and its objects with it, whether a watch has told of each or not."""
-        for children in self.children.values():
-            for one in [one for one in children if one.kind not in kinds]:
-                del children[one]
 
     def see_secret(self, namespace: str, name: str, version: str | None) -> set[Key]:
         """The sources that use the Secret, if it changed. None as its version: it is gone."""
