@@ -2,11 +2,13 @@
 SHELL := /bin/bash
 # uv and Go may have been put into the repository's own folder by tools/setup.
 export PATH := $(CURDIR)/.forebay/uv/bin:$(CURDIR)/.forebay/go/bin:$(PATH)
+# The machine's own Python, unless it is too old or another is asked for: distributions and container images compile it with
+# profile-guided optimization; what pyenv compiles lacks that and takes a fifth more CPU.
+UV_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.version_info >= (3, 11) and print("/usr/bin/python3")' 2>/dev/null)
+ifneq ($(UV_PYTHON),)
+export UV_PYTHON
+endif
 RUN := uv run --locked --quiet
-# Benches run on a Python as people run it. Distributions and container images compile it with profile-guided optimization;
-# what pyenv compiles lacks that and takes a fifth more CPU.
-BENCH_PYTHON ?= /usr/bin/python3
-RUN_BENCH := UV_PYTHON=$(BENCH_PYTHON) UV_PROJECT_ENVIRONMENT=.forebay/bench-venv $(RUN)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-bench setup-cluster images sbom demo test cluster-test lint fmt crds golden reference bench bench-verify bench-pace bench-claims bench-duplicates bench-operator faults fuzz clean
@@ -66,22 +68,22 @@ reference: ## Rewrite the generated pages: docs/reference, docs/rbac.md, the cha
 	@$(RUN) python tools/providers_reference.py
 
 bench: setup-bench ## Measure ingest and worker against their peers, and verifying (25 min; QUICK=1: 5 min) into bench/results
-	@failed=0; for part in verify ingest worker; do $(RUN_BENCH) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed
+	@failed=0; for part in verify ingest worker; do $(RUN) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed
 
 bench-verify: setup ## Measure what verifying one webhook costs, for each provider (20 s) into bench/results
-	@$(RUN_BENCH) python -m bench.verify $(if $(QUICK),--quick)
+	@$(RUN) python -m bench.verify $(if $(QUICK),--quick)
 
 bench-pace: setup-bench ## Measure order under kills, fairness and importance (15 min; QUICK=1: 5 min) into bench/results
-	@failed=0; for part in ordering fairness importance; do $(RUN_BENCH) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed
+	@failed=0; for part in ordering fairness importance; do $(RUN) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed
 
 bench-operator: setup-bench ## Measure the operator at 1,000 sources (8 min; QUICK=1: 100 sources, 2 min) into bench/results
 	@$(RUN) python -m bench.operator $(if $(QUICK),--quick)
 
 bench-claims: setup-bench ## Measure twenty bodies of 100 MiB at once, and a storage that fails (3 min; QUICK=1: 8 MiB, 2 min) into bench/results
-	@$(RUN_BENCH) python -m bench.claims $(if $(QUICK),--quick)
+	@$(RUN) python -m bench.claims $(if $(QUICK),--quick)
 
 bench-duplicates: setup ## Measure what dropping duplicates costs, beside a Valkey or Redis if there is one (30 s) into bench/results
-	@$(RUN_BENCH) python -m bench.duplicates $(if $(QUICK),--quick)
+	@$(RUN) python -m bench.duplicates $(if $(QUICK),--quick)
 
 faults: setup-bench ## Kill everything under load and account for every webhook (LONG=1: half an hour, into bench/results)
 	@$(RUN) python -m bench.faults $(if $(LONG),--long)
