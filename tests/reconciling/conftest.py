@@ -11,10 +11,8 @@ import yaml
 
 from tests.reconciling.rights import granted
 from tests.reconciling.yard import Yard, yard
-from tests.support import forks
 from tests.support.apiserver import Api, ControlPlane, OperatorProcess, namespace, operator
 from tests.support.brokers import VirtualHost
-from tests.support.forks import Nursery
 from tests.support.helm import Helm
 from tests.support.kubectl import Person, somebody
 from tests.support.network import pod_network
@@ -57,11 +55,9 @@ async def with_secrets(api: Api, newest_broker: VirtualHost) -> Api:
 
 
 @pytest.fixture
-async def here(
-    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
-) -> AsyncIterator[Yard]:
+async def here(control_plane: ControlPlane, newest_broker: VirtualHost, tmp_path: Path) -> AsyncIterator[Yard]:
     """A world of its own around an operator that runs, and has to live to the end."""
-    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as one:
+    async with yard(control_plane, newest_broker, tmp_path / "yard") as one:
         await one.start()
         yield one
         assert one.lives, one.log[-2000:]
@@ -157,10 +153,3 @@ async def network(control_plane: ControlPlane, node: LocalNode) -> AsyncIterator
 def person(control_plane: ControlPlane, place: Api, running: OperatorProcess, tmp_path: Path) -> Person:
     """Somebody with Kubernetes' role `edit` in this namespace, to which the chart adds Forebay's own resource."""
     return somebody(control_plane, place, tmp_path, "edit")
-
-
-@pytest.fixture
-async def nursery(tmp_path: Path) -> AsyncIterator[Nursery]:
-    """Where operators are born fast."""
-    async with forks.nursery(tmp_path) as one:
-        yield one

@@ -10,7 +10,6 @@ from tests.reconciling.sources import source
 from tests.reconciling.yard import Yard, yard
 from tests.support.apiserver import ControlPlane
 from tests.support.brokers import VirtualHost
-from tests.support.forks import Nursery
 from tests.support.proxy import PASS, Fate, is_act, is_watch
 from tests.support.waiting import eventually, so
 
@@ -25,10 +24,8 @@ _LOOK = "GET /apis/gateway.networking.k8s.io/v1"  # for one of the optional APIs
 
 
 @pytest.fixture
-async def here(
-    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
-) -> AsyncIterator[Yard]:
-    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as one:
+async def here(control_plane: ControlPlane, newest_broker: VirtualHost, tmp_path: Path) -> AsyncIterator[Yard]:
+    async with yard(control_plane, newest_broker, tmp_path / "yard") as one:
         yield one
         assert one.lives, one.log[-2000:]
 

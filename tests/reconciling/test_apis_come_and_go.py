@@ -14,7 +14,6 @@ from tests.reconciling.test_rights import Installed
 from tests.reconciling.yard import yard
 from tests.support.apiserver import Answer, Api, Object, OperatorProcess
 from tests.support.brokers import VirtualHost
-from tests.support.forks import Nursery
 from tests.support.helm import Helm
 from tests.support.parts import FOREIGN
 from tests.support.proxy import PASS, Fate, is_watch
@@ -99,9 +98,9 @@ async def test_what_needs_an_api_is_made_when_it_comes_and_missed_when_it_goes(
 
 @pytest.mark.parametrize("equipped", ["newest"], indirect=True)
 async def test_what_went_with_its_api_unheard_is_gone_all_the_same(
-    equipped: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
+    equipped: ControlPlane, newest_broker: VirtualHost, tmp_path: Path
 ) -> None:
-    async with yard(equipped, newest_broker, nursery, tmp_path / "yard") as here:
+    async with yard(equipped, newest_broker, tmp_path / "yard") as here:
         await here.start()
         await here.api.apply(WITH_ALL)
         await here.api.until("github", "MonitoringReady", "True", "Applied")

@@ -10,7 +10,6 @@ from tests.reconciling.sources import source
 from tests.reconciling.yard import yard
 from tests.support.apiserver import ControlPlane
 from tests.support.brokers import VirtualHost
-from tests.support.forks import Nursery
 from tests.support.proxy import PASS, Fate
 from tests.support.waiting import eventually
 
@@ -34,9 +33,9 @@ def _once_for_each_act() -> Callable[[web.Request], Fate]:
 
 
 async def test_every_act_meets_one_conflict(
-    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
+    control_plane: ControlPlane, newest_broker: VirtualHost, tmp_path: Path
 ) -> None:
-    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as here:
+    async with yard(control_plane, newest_broker, tmp_path / "yard") as here:
         here.kube.fate = _once_for_each_act()
         await here.start()
         await here.api.apply(source())

@@ -100,5 +100,5 @@ async def test_what_can_be_is_settled_with_valid_objects_and_others_go_on(place:
         assert accepted["status"] == "True", (what, accepted)
         for deployment in (f"{name}-ingest", f"{name}-worker-default"):
             await eventually(partial(place.find, "Deployment", deployment), within_s=20)
-    assert running.process.returncode is None
+    assert running.status is None
     assert "reconcile failed" not in running.log.read_text()

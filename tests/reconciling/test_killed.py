@@ -17,7 +17,6 @@ from tests.reconciling.sources import source
 from tests.reconciling.yard import Yard, difference, yard
 from tests.support.apiserver import ControlPlane
 from tests.support.brokers import VirtualHost
-from tests.support.forks import Nursery
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(420)
@@ -94,12 +93,12 @@ async def _few_acts_a_life(one: Yard, goal: dict[str, Any], least: int, *, deliv
 
 
 async def test_one_that_is_killed_after_acts_of_making_changing_and_deleting_a_source(
-    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
+    control_plane: ControlPlane, newest_broker: VirtualHost, tmp_path: Path
 ) -> None:
     async with (
-        yard(control_plane, newest_broker, nursery, tmp_path / "calm") as calm,
-        yard(control_plane, newest_broker, nursery, tmp_path / "heard") as heard,
-        yard(control_plane, newest_broker, nursery, tmp_path / "unheard") as unheard,
+        yard(control_plane, newest_broker, tmp_path / "calm") as calm,
+        yard(control_plane, newest_broker, tmp_path / "heard") as heard,
+        yard(control_plane, newest_broker, tmp_path / "unheard") as unheard,
     ):
         await calm.start()
         for step in ("make", "change", "delete"):

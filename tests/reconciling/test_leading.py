@@ -1,6 +1,6 @@
 """Of several replicas one acts; when it dies another one does, within twenty seconds."""
 
-import asyncio
+import signal
 import time
 from pathlib import Path
 
@@ -44,9 +44,8 @@ async def test_one_that_ends_in_order_is_followed_at_once(
     async with operator(control_plane, tmp_path, *flags, "--identity", "two", ready=False) as two:
         await eventually(lambda: _leads_if_up(two), within_s=15)
         async with operator(control_plane, tmp_path, *flags, "--identity", "one") as one:
-            two.process.terminate()
-            await asyncio.wait_for(two.process.wait(), 10)
-            assert two.process.returncode == 0
+            two.kill(signal.SIGTERM)
+            assert await two.ended(within_s=10) == 0
             await eventually(lambda: _leads(one), within_s=6)
 
 

@@ -79,8 +79,8 @@ async def test_a_queue_of_other_arguments_is_replaced_under_load(
 
 
 async def _killed(process: OperatorProcess) -> None:
-    process.process.kill()
-    await process.process.wait()
+    process.kill()
+    await process.ended()
 
 
 async def test_a_dead_letter_queue_of_other_arguments_is_kept_and_it_is_said_how_to_renew_it(

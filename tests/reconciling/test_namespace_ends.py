@@ -12,7 +12,6 @@ from tests.reconciling.sources import source
 from tests.reconciling.yard import yard
 from tests.support.apiserver import Answer, Api, ControlPlane, OperatorProcess, namespace, operator
 from tests.support.brokers import VirtualHost
-from tests.support.forks import Nursery
 from tests.support.proxy import proxy
 from tests.support.waiting import eventually
 
@@ -35,9 +34,9 @@ async def _ended(api: Api) -> None:
 
 
 async def test_a_namespace_with_webhooks_that_wait(
-    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
+    control_plane: ControlPlane, newest_broker: VirtualHost, tmp_path: Path
 ) -> None:
-    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as here:
+    async with yard(control_plane, newest_broker, tmp_path / "yard") as here:
         await here.start("--no-leader-election")  # and no --namespace: for the whole cluster
         policies = {"kept": "Retain", "thrown": "Delete", "kept-too": "Retain"}
         for name, policy in policies.items():

@@ -63,7 +63,7 @@ async def test_a_public_address_is_one_for_all_namespaces(
         assert f"source {place.namespace}/first already" in said["message"]
         assert await other.find("Ingress", "first-ingest") is None
         running.kill()  # what it has learnt goes with it
-        await running.process.wait()
+        await running.ended()
         async with operator(control_plane, tmp_path, flags, kubeconfig=wide_account):
             assert await place.find("Ingress", "first-ingest")
             assert await other.find("Ingress", "first-ingest") is None

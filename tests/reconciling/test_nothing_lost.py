@@ -13,7 +13,7 @@ from tests.reconciling.yard import Yard, yard
 from tests.support.apiserver import ControlPlane
 from tests.support.brokers import VirtualHost
 from tests.support.destination import Answer, Request, destination, says
-from tests.support.forks import Nursery, kill
+from tests.support.forks import kill
 from tests.support.node import SourcePods, local_node
 from tests.support.waiting import eventually, so
 
@@ -42,13 +42,13 @@ def _answers_when(quick: asyncio.Event) -> Answer:
 
 
 async def test_webhooks_that_were_acknowledged_while_operators_were_killed_and_the_source_changed(
-    control_plane: ControlPlane, node_object: None, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
+    control_plane: ControlPlane, node_object: None, newest_broker: VirtualHost, tmp_path: Path
 ) -> None:
     quick = asyncio.Event()
     quick.set()
     async with (
         destination(_answers_when(quick)) as target,
-        yard(control_plane, newest_broker, nursery, tmp_path / "yard") as here,
+        yard(control_plane, newest_broker, tmp_path / "yard") as here,
         local_node(here.api, SourcePods(here.api, tmp_path / "node")) as node,
     ):
         to: dict[str, Any] = {

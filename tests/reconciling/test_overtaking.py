@@ -12,7 +12,6 @@ from tests.reconciling.sources import source
 from tests.reconciling.yard import Yard, yard
 from tests.support.apiserver import ControlPlane
 from tests.support.brokers import VirtualHost
-from tests.support.forks import Nursery
 from tests.support.proxy import PASS, Fate, is_watch
 from tests.support.waiting import eventually
 
@@ -27,10 +26,8 @@ def _slow_watch(request: web.Request) -> Fate:
 
 
 @pytest.fixture
-async def here(
-    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path
-) -> AsyncIterator[Yard]:
-    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as one:
+async def here(control_plane: ControlPlane, newest_broker: VirtualHost, tmp_path: Path) -> AsyncIterator[Yard]:
+    async with yard(control_plane, newest_broker, tmp_path / "yard") as one:
         one.kube.fate = _slow_watch
         await one.start()
         await one.api.apply(source())

@@ -10,7 +10,6 @@ from tools.control_plane import ControlPlane
 from tests.reconciling.sources import source
 from tests.reconciling.yard import Yard, yard
 from tests.support.brokers import VirtualHost
-from tests.support.forks import Nursery
 from tests.support.proxy import PASS, Fate
 from tests.support.waiting import eventually
 
@@ -34,7 +33,7 @@ async def _edits_apply(here: Yard, name: str, replicas: int) -> None:
     ids=["the API server fails", "an answer that makes no sense"],
 )
 async def test_one_source_that_always_fails_delays_nobody(
-    control_plane: ControlPlane, newest_broker: VirtualHost, nursery: Nursery, tmp_path: Path, fault: Fate
+    control_plane: ControlPlane, newest_broker: VirtualHost, tmp_path: Path, fault: Fate
 ) -> None:
     tried = 0
 
@@ -45,7 +44,7 @@ async def test_one_source_that_always_fails_delays_nobody(
         tried += 1
         return fault
 
-    async with yard(control_plane, newest_broker, nursery, tmp_path / "yard") as here:
+    async with yard(control_plane, newest_broker, tmp_path / "yard") as here:
         here.kube.fate = fate
         await here.start()
         await here.api.apply(source("poisoned"))

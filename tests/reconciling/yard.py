@@ -19,11 +19,12 @@ from tools.control_plane import ControlPlane
 
 from tests.support.apiserver import Answer, Api, namespace
 from tests.support.brokers import VirtualHost
-from tests.support.forks import KUBECONFIG, Nursery, kill
+from tests.support.forks import forked, kill
 from tests.support.processes import alive
 from tests.support.proxy import Proxy, proxy
 from tests.support.waiting import eventually
 
+_KUBECONFIG = "kubeconfig"  # in the yard's folder
 _CHILDREN = (
     "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "Secret", "Service",
     "ServiceAccount",
@@ -76,7 +77,6 @@ class Yard:
     management: Proxy
     vhost: VirtualHost
     folder: Path
-    nursery: Nursery
     turns: Turns = field(default_factory=Turns)
     admin: str = ""
     logs: int = 0
@@ -94,10 +94,11 @@ class Yard:
         self.logs += 1
         log = self.folder / f"operator-{self.logs:03}.log"
         names = flags or ("--namespace", self.api.namespace)
-        self.turns.pid = await self.nursery.fork(
-            self.folder, log, f"--admin-address={self.admin}", "--allow-loopback", *names
-        )
-        return self.turns.pid
+        flags = (f"--admin-address={self.admin}", "--allow-loopback", *names)
+        process = forked(log, self.folder / _KUBECONFIG, *flags)
+        assert process.pid is not None
+        self.turns.pid = process.pid
+        return process.pid
 
     async def life(self, *, acts: int, deliver: bool, ends: Callable[[], Awaitable[object]]) -> bool:
         """Live until killed after so many acts, or until `ends` says so; whether it was killed."""
@@ -182,7 +183,7 @@ def difference(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[ob
 
 
 @asynccontextmanager
-async def yard(plane: ControlPlane, vhost: VirtualHost, nursery: Nursery, folder: Path) -> AsyncIterator[Yard]:
+async def yard(plane: ControlPlane, vhost: VirtualHost, folder: Path) -> AsyncIterator[Yard]:
     """A fresh yard. Its folder is made, and removed if nothing went wrong."""
     trust = ssl.create_default_context(cafile=str(plane.authority))
     async with AsyncExitStack() as stack:
@@ -190,7 +191,7 @@ async def yard(plane: ControlPlane, vhost: VirtualHost, nursery: Nursery, folder
         management = await stack.enter_async_context(proxy(vhost.server.management_url))
         api = await stack.enter_async_context(namespace(plane))
         _lay_out(folder, kube.url, plane.token)
-        one = Yard(api, kube, management, vhost, folder, nursery)
+        one = Yard(api, kube, management, vhost, folder)
         for gate in (kube, management):
             gate.begin, gate.end = one.turns.begin, one.turns.end
         await vhost.management.put(f"users/{vhost.username}", {"password": vhost.password, "tags": "administrator"})
@@ -214,7 +215,7 @@ async def _let_go(api: Api) -> None:
 
 def _lay_out(folder: Path, server: str, token: str) -> None:
     folder.mkdir()
-    path = folder / KUBECONFIG
+    path = folder / _KUBECONFIG
     path.write_text(json.dumps({
         "apiVersion": "v1", "kind": "Config", "current-context": "it",
         "clusters": [{"name": "it", "cluster": {"server": server}}],

@@ -9,18 +9,18 @@ import secrets
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from tools.control_plane import ControlPlane, NoControlPlane
 
+from tests.support.forks import forked
 from tests.support.waiting import eventually
 
 Object = dict[str, Any]
@@ -203,16 +203,29 @@ def _spelled(conditions: str) -> str:
 class OperatorProcess:
     """`forebay-operator`, running."""
 
-    process: asyncio.subprocess.Process
+    process: BaseProcess
     log: Path
     admin: str
 
     @property
     def pid(self) -> int:
+        assert self.process.pid is not None
         return self.process.pid
 
+    @property
+    def status(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self.process.exitcode
+
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        self.process.send_signal(number)
+        os.kill(self.pid, number)
+
+    async def ended(self, *, within_s: float = 20.0) -> int:
+        """The exit status. Raises TimeoutError while there is none."""
+        await asyncio.to_thread(self.process.join, within_s)
+        if self.status is None:
+            raise TimeoutError(f"the operator still runs after {within_s:g} s")
+        return self.status
 
     def lines(self) -> list[Object]:
         """What it has logged."""
@@ -234,37 +247,26 @@ async def operator(
     """The operator as a process, stopped by SIGTERM when the block ends."""
     port = _free_port()
     log = folder / f"operator-{port}.log"
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")},
-        "KUBECONFIG": str(kubeconfig or plane.kubeconfig),
-        "PYTHONUNBUFFERED": "1",
-    }
-    command = (sys.executable, "-m", "forebay_operator", f"--admin-address=127.0.0.1:{port}", *flags)
-    with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(
-            *command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-        )
+    process = forked(log.resolve(), kubeconfig or plane.kubeconfig, f"--admin-address=127.0.0.1:{port}", *flags)
     running = OperatorProcess(process, log, f"127.0.0.1:{port}")
     try:
         if ready:
             await _await_ready(running)
         yield running
     finally:
-        if process.returncode is None:
-            process.terminate()
+        if running.status is None:
+            running.kill(signal.SIGTERM)
             try:
-                await asyncio.wait_for(process.wait(), 20)
+                await running.ended()
             except TimeoutError:
-                process.kill()
-                await process.wait()
+                running.kill()
+                await running.ended()
 
 
 async def _await_ready(running: OperatorProcess) -> None:
     async def answers() -> bool:
-        if running.process.returncode is not None:
-            raise AssertionError(
-                f"the operator ended with {running.process.returncode}: {running.log.read_text()[-2000:]}"
-            )
+        if running.status is not None:
+            raise AssertionError(f"the operator ended with {running.status}: {running.log.read_text()[-2000:]}")
         try:
             return await running.status_of("/readyz") == 200
         except aiohttp.ClientError:

@@ -1,93 +1,46 @@
-"""Operators that are born fast: a process that has imported everything forks one for each order on its standard input.
+"""Operators that are born fast: Python's own fork server imports everything once, and forks one for each call."""
 
-An order is one line of JSON: the folder to run in (with a file `kubeconfig`), the log file, the flags. It answers with a
-line that holds the new process' id. Start it by `Nursery`; it ends when its standard input does.
-"""
-
-import asyncio
 import contextlib
-import json
+import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from unittest import mock
 
-KUBECONFIG = "kubeconfig"  # in the folder where an operator runs
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["forebay_operator.__main__"])
+# Taken from the environment by what the server imports: so it has to be one for all, in the folder where each runs.
+_KUBECONFIG = "kubeconfig"
 
 
-class Nursery:
-    """Forks operators."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._pids: list[int] = []
-        self._lock = asyncio.Lock()
-
-    async def fork(self, folder: Path, log: Path, *flags: str) -> int:
-        """A new operator's process id. It runs in the folder, with the kubeconfig in it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        async with self._lock:
-            order = {"folder": str(folder), "log": str(log), "flags": flags}
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            pid = int(await self._process.stdout.readline())
-        self._pids.append(pid)
-        return pid
-
-    def kill_all(self) -> None:
-        for pid in self._pids:
-            kill(pid)
+def forked(log: Path, kubeconfig: Path, *flags: str) -> BaseProcess:
+    """`forebay-operator` with these flags, started in a folder of its own beside the log, to which it appends what it says."""
+    folder = log.with_suffix("")
+    folder.mkdir()
+    (folder / _KUBECONFIG).symlink_to(kubeconfig.resolve())
+    process = _SERVER.Process(target=_operate, args=(folder, log, flags), daemon=True)
+    with mock.patch.dict(os.environ, KUBECONFIG=_KUBECONFIG):  # the first start is the server's, too
+        process.start()
+    return process
 
 
 def kill(pid: int) -> None:
-    """SIGKILL; that it has ended already is fine: its parent reaps at once, and ids are not used again that soon."""
+    """SIGKILL; that it has ended already is fine: the fork server reaps at once, and ids are not used again that soon."""
     assert pid > 0, "0 would be everybody"
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
-@asynccontextmanager
-async def nursery(folder: Path) -> AsyncIterator[Nursery]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")}
-    with (folder / "nursery.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, env={**environment, "KUBECONFIG": KUBECONFIG},
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
-        )  # fmt: skip
-    one = Nursery(process)
-    try:
-        yield one
-    finally:
-        one.kill_all()
-        assert process.stdin is not None
-        process.stdin.close()
-        await process.wait()
+def _operate(folder: Path, log: Path, flags: tuple[str, ...]) -> None:
+    from forebay_operator.__main__ import main  # the fork server has it already
 
-
-def _serve() -> None:
-    from forebay_operator.__main__ import main  # the child's cost, paid once
-
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps
-    while line := os.read(0, 65536):
-        order = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            _become(order)
-            main()
-        os.write(1, f"{pid}\n".encode())
-
-
-def _become(order: dict[str, str]) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.chdir(order["folder"])
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for target, source in ((0, null), (1, log), (2, log)):
-        os.dup2(source, target)
-    sys.argv[1:] = order["flags"]
-
-
-if __name__ == "__main__":
-    _serve()
+    for name in [name for name in os.environ if name.startswith("FOREBAY_")]:
+        del os.environ[name]
+    os.chdir(folder)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    sys.argv[1:] = flags
+    main()
