@@ -35,7 +35,7 @@ demo: setup ## Run the main job once, visibly: a burst, a failing destination, a
 	@$(RUN) python -m demo
 
 test: setup-bench ## Run every test: pure, real brokers (RabbitMQ 3.10, 4.0, 4.3), real processes
-	@$(RUN) pytest --numprocesses=2 --dist=loadfile $(TESTS)
+	@$(RUN) pytest --numprocesses=3 --dist=loadfile $(TESTS)
 
 cluster-test: setup-cluster ## Bring up a Kubernetes node in a box and play whole stories on it (KUBECONFIG=…: on that cluster; KIND=1: on kind; LONG=1: kill for longer)
 	@$(RUN) pytest -m cluster --durations=12 tests/cluster $(TESTS)

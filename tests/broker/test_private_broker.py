@@ -15,7 +15,7 @@ import pytest
 from forebay.errors import ForebayError, Unavailable
 from forebay.management import Management
 from forebay_cli import distribution
-from forebay_cli.distribution import version_in
+from forebay_cli.distribution import plugin_folders, version_in
 from forebay_cli.rabbitmq import PrivateBroker, private_broker
 from tests.support.brokers import NEWEST, VirtualHost
 from tests.support.processes import alive, arguments_of, descendants, listening_addresses, name_of
@@ -53,6 +53,24 @@ async def test_it_is_the_release_that_was_asked_for(broker: VirtualHost, release
     server = broker.server
     assert server.version == version_in(server.root or Path("/"))
     assert release == NEWEST or server.version.startswith(release)
+
+
+def test_it_is_shown_the_plugin_that_it_uses_and_what_that_needs(tmp_path: Path) -> None:
+    plugins = tmp_path / "usr/lib/rabbitmq/lib/rabbitmq_server-4.9.1/plugins"
+    for name, needs in {
+        "management": "kernel,stdlib,rabbit,\n  web", "web": "web_lib", "web_lib": "stdlib", "rabbit": "ra", "ra": "",
+        "shovel": "rabbit",
+    }.items():  # fmt: skip
+        folder = plugins / f"{name}-1.0" / "ebin"
+        folder.mkdir(parents=True)
+        (folder / f"{name}.app").write_text(
+            f"{{application, {name}, [\n {{applications, [{needs}]}},\n {{env, [x]}}]}}."
+        )
+    inside = Path("/usr/lib/rabbitmq/lib/rabbitmq_server-4.9.1/plugins")
+    wanted = [inside / f"{name}-1.0" for name in ("management", "rabbit", "web", "web_lib")]
+    assert plugin_folders("management", tmp_path) == wanted
+    assert plugin_folders("absent", tmp_path) == []
+    assert plugin_folders("management", tmp_path / "usr") == []
 
 
 async def test_it_listens_on_this_machine_only(broker: VirtualHost) -> None:

@@ -14,7 +14,7 @@ from bench.fuzz.shots import shot
 # Of deadlines so short that each is met several times, and of more connections than there may be.
 SHORT = Pace(
     calm_s=1,
-    attack_s=4,
+    attack_s=6,
     rounds=2,
     shots=150,
     idle=(250, 600),

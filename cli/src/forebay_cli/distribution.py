@@ -1,6 +1,7 @@
 """Where a rabbitmq-server comes from: this machine's own, or a root file system of another release. Starts nothing."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEBIAN_SERVER = Path(
     "/usr/lib/rabbitmq/bin/rabbitmq-server"
 )  # /usr/sbin/rabbitmq-server would switch to user rabbitmq
+_APPLICATIONS = "usr/lib/rabbitmq/lib/rabbitmq_server-*/plugins/*/ebin/*.app"
+_NEEDS = re.compile(r"\{applications,\s*\[([^\]]*)\]")
 
 # Enter a root file system in a mount namespace of our own: nothing is written to it, nothing stays mounted.
 _ENTER = """
@@ -46,6 +49,32 @@ def server(root: Path | None) -> Path:
     raise Unavailable(
         "this machine has no rabbitmq-server: apt-get install rabbitmq-server, or give a broker with --broker amqp://…"
     )
+
+
+def plugin_folders(plugin: str, root: Path | None) -> list[Path]:
+    """The folders of a plugin and of all that it needs, as paths inside the root file system; none if they are not found.
+
+    What `rabbit` itself needs is not among them: the server finds that without being told.
+    """
+    top = root or Path("/")
+    about = {path.stem: path for path in top.glob(_APPLICATIONS)}
+    found, new = set[str](), {plugin} & about.keys()
+    while new:
+        found |= new
+        new = {name for one in new - {"rabbit"} for name in _needs(about[one])} & about.keys() - found
+    return [Path("/") / about[name].parents[1].relative_to(top) for name in sorted(found)]
+
+
+def erlang_folders(root: Path | None) -> list[Path]:
+    """Where Erlang's own compiled modules are, as paths inside the root file system; none if they are not found."""
+    top = root or Path("/")
+    return [Path("/") / found.relative_to(top) for found in sorted(top.glob("usr/lib/erlang/lib/*/ebin"))]
+
+
+def _needs(about: Path) -> list[str]:
+    """The applications that an application says it needs."""
+    listed = _NEEDS.search(about.read_text())
+    return re.findall(r"\w+", listed[1]) if listed else []
 
 
 def start_command(folder: Path, root: Path | None) -> list[str]:

@@ -25,13 +25,23 @@ from urllib.parse import quote
 
 from forebay.errors import ForebayError, Unavailable
 from forebay.management import Management
-from forebay_cli.distribution import INSIDE, PATH, beside, server, start_command
+from forebay_cli.distribution import (
+    INSIDE,
+    PATH,
+    beside,
+    erlang_folders,
+    plugin_folders,
+    server,
+    start_command,
+    version_in,
+)
 
 NODE = "forebay@localhost"
 # Seconds between counts of what is in the queues: for a person who watches, and RabbitMQ's own, which is a fifth of the work.
 REFRESH_S, AS_SHIPPED_S = 1.0, 5.0
 _STOP_S = 1.0  # far longer than SIGSTOP takes
 START_S = 60.0  # a loaded machine takes long; an idle one three to five seconds
+_PLUGIN = "rabbitmq_management"
 _KEEPER = Path(__file__).resolve().with_name("keeper.py")
 
 
@@ -111,8 +121,8 @@ class PrivateBroker:
             raise RuntimeError("the broker runs already")
         await self._end(signal.SIGKILL)  # what is left of one that died by itself
         _require_free(self._identity, self.folder)
+        environment = _environment(self._identity, self._inside) | self._short_ways()
         with self.log.open("ab") as log:
-            environment = _environment(self._identity, self._inside)
             self._keeper = _keep(start_command(self.folder, self.root), self._grace_s, environment, self.folder, log)
         try:
             self.pid = int(await asyncio.to_thread(_stdout(self._keeper).readline) or 0)
@@ -162,6 +172,25 @@ class PrivateBroker:
         if process.returncode:
             raise ForebayError(f"rabbitmqctl {arguments[0]} failed: {output}")
         return output
+
+    def _short_ways(self) -> dict[str, str]:
+        """What makes Debian's RabbitMQ 3 look in fewer folders for each of its thousand modules, which is half of its start.
+
+        It is shown the one plugin that it uses, and what that needs, instead of sixty: their folders come first. Erlang's own
+        come next, before what else the server brings. RabbitMQ 4 runs on an Erlang that remembers what is in each folder.
+        """
+        if not (version_in(self.root or Path("/")) or "").startswith("3."):
+            return {}
+        plugins = self.folder / "plugins"
+        plugins.mkdir(exist_ok=True)
+        for one in plugin_folders(_PLUGIN, self.root):
+            link = plugins / one.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(one)
+        return {
+            "RABBITMQ_PLUGINS_DIR": str(self._inside / plugins.name),
+            "RABBITMQ_SERVER_START_ARGS": " ".join(("-pa", *map(str, erlang_folders(self.root)))),
+        }
 
     @property
     def _inside(self) -> Path:
@@ -284,7 +313,7 @@ def _prepare(folder: Path, refresh_s: float) -> Identity:
         password=secrets.token_urlsafe(24),
     )
     (folder / "data").mkdir(mode=0o700, exist_ok=True)  # the folder itself may have been there, open to others
-    (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+    (folder / "enabled_plugins").write_text(f"[{_PLUGIN}].\n")
     _write_private(folder / "advanced.config", _configuration(identity, refresh_s))
     _write_private(folder / ".erlang.cookie", secrets.token_hex(16))
     _write_private(stored, json.dumps(asdict(identity)))
