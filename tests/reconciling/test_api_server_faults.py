@@ -75,6 +75,21 @@ async def test_no_connection_for_ten_seconds(here: Yard) -> None:
     await here.api.until("second", "TopologyReady", "True", within_s=20)
 
 
+async def test_of_watches_that_one_of_them_takes_along_that_one_alone_is_told(here: Yard) -> None:
+    await here.start()
+    await here.api.apply(source())
+    await here.api.until("github", "TopologyReady", "True")
+    slow = Fate(delay_s=2)
+    here.kube.fate = lambda request: PASS if is_act(request) else _NO_ROUTE if "policies" in request.path else slow
+    await _cut_all(here)
+    await eventually(so(lambda: '"watches ended"' in here.log))
+    here.kube.fate = lambda _: PASS
+    await here.api.apply(source("second"))
+    await here.api.until("second", "TopologyReady", "True")
+    assert "has failed: 404 page not found" in here.log
+    assert "TCP closed" not in here.log, "it tells of each request that it took away itself"
+
+
 async def test_an_api_that_went_unnoticed_is_missed_by_its_name_and_looked_for_at_once(here: Yard) -> None:
     await here.start()
     here.kube.fate = lambda request: _NO_ROUTE if is_act(request) and "autoscalers/" in request.path else PASS

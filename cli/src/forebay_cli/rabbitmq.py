@@ -182,11 +182,10 @@ class PrivateBroker:
         if not (version_in(self.root or Path("/")) or "").startswith("3."):
             return {}
         plugins = self.folder / "plugins"
-        plugins.mkdir(exist_ok=True)
+        shutil.rmtree(plugins, ignore_errors=True)  # of a server that has been upgraded since
+        plugins.mkdir()
         for one in plugin_folders(_PLUGIN, self.root):
-            link = plugins / one.name
-            link.unlink(missing_ok=True)
-            link.symlink_to(one)
+            (plugins / one.name).symlink_to(one)
         return {
             "RABBITMQ_PLUGINS_DIR": str(self._inside / plugins.name),
             "RABBITMQ_SERVER_START_ARGS": " ".join(("-pa", *map(str, erlang_folders(self.root)))),

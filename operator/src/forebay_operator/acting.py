@@ -125,8 +125,8 @@ class Acting:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         """Watch until `stop`. What ends it otherwise, such as a refusal, is no reason to end with it."""
-        handlers.tell_complaints(self._complain)
         while not stop.is_set():
+            handlers.tell_complaints(self._complain)
             try:
                 await watch(self._context.kinds, self._reach.namespaces, self._hear, stop)
             except Unavailable as error:

@@ -42,6 +42,7 @@ def registry(kinds: Iterable[Kind], hear: Hear, ending: Callable[[], None]) -> k
 
     @kopf.on.cleanup(registry=handlers)
     async def ends(**_: Any) -> None:
+        _hush()
         ending()
 
     def hearing(kind: Kind) -> Any:
@@ -148,13 +149,22 @@ class _Complaints(logging.Handler):
 
 
 def tell_complaints(complain: Callable[..., None]) -> None:
-    """Hand what kopf complains of to `complain`; the rest tells of its inside, and what an operator does is told by our lines."""
+    """Hand what kopf complains of to `complain`, until it ends; to be called before it begins.
+
+    The rest tells of its inside, and what an operator does is told by our lines.
+    """
     logger = logging.getLogger("kopf")
     logger.setLevel(logging.WARNING)
     logger.propagate = False
     logger.handlers = [_Complaints(complain)]
     # That it takes no signals, in the thread where we run it, is as we want it.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+
+
+def _hush() -> None:
+    """Why it ends, kopf has said by now. What follows is a complaint, or two, of each request that it takes away itself."""
+    for handler in logging.getLogger("kopf").handlers:
+        handler.setLevel(logging.CRITICAL + 1)
 
 
 def _as_pod(environment: Mapping[str, str], **context: Any) -> kopf.ConnectionInfo | None:
