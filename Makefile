@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.forebay/uv/bin:$(CURDIR)/.forebay/go/bin:$(PATH)
 # The machine's own Python, unless it is too old or another is asked for: distributions and container images compile it with
 # profile-guided optimization; what pyenv compiles lacks that and takes a fifth more CPU.
-UV_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.version_info >= (3, 11) and print("/usr/bin/python3")' 2>/dev/null)
+UV_PYTHON := $(or $(UV_PYTHON),$(shell /usr/bin/python3 -c 'import sys; sys.version_info >= (3, 11) and print("/usr/bin/python3")' 2>/dev/null))
 ifneq ($(UV_PYTHON),)
 export UV_PYTHON
 endif

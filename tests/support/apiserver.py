@@ -247,7 +247,7 @@ async def operator(
     """The operator as a process, stopped by SIGTERM when the block ends."""
     port = _free_port()
     log = folder / f"operator-{port}.log"
-    process = forked(log.resolve(), kubeconfig or plane.kubeconfig, f"--admin-address=127.0.0.1:{port}", *flags)
+    process = forked(log, kubeconfig or plane.kubeconfig, f"--admin-address=127.0.0.1:{port}", *flags)
     running = OperatorProcess(process, log, f"127.0.0.1:{port}")
     try:
         if ready:

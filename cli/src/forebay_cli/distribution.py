@@ -51,24 +51,22 @@ def server(root: Path | None) -> Path:
     )
 
 
-def plugin_folders(plugin: str, root: Path | None) -> list[Path]:
+def plugin_folders(plugin: str, root: Path) -> list[Path]:
     """The folders of a plugin and of all that it needs, as paths inside the root file system; none if they are not found.
 
     What `rabbit` itself needs is not among them: the server finds that without being told.
     """
-    top = root or Path("/")
-    about = {path.stem: path for path in top.glob(_APPLICATIONS)}
+    about = {path.stem: path for path in root.glob(_APPLICATIONS)}
     found, new = set[str](), {plugin} & about.keys()
     while new:
         found |= new
         new = {name for one in new - {"rabbit"} for name in _needs(about[one])} & about.keys() - found
-    return [Path("/") / about[name].parents[1].relative_to(top) for name in sorted(found)]
+    return [Path("/") / about[name].parents[1].relative_to(root) for name in sorted(found)]
 
 
-def erlang_folders(root: Path | None) -> list[Path]:
+def erlang_folders(root: Path) -> list[Path]:
     """Where Erlang's own compiled modules are, as paths inside the root file system; none if they are not found."""
-    top = root or Path("/")
-    return [Path("/") / found.relative_to(top) for found in sorted(top.glob("usr/lib/erlang/lib/*/ebin"))]
+    return [Path("/") / found.relative_to(root) for found in sorted(root.glob("usr/lib/erlang/lib/*/ebin"))]
 
 
 def _needs(about: Path) -> list[str]:

@@ -179,16 +179,17 @@ class PrivateBroker:
         It is shown the one plugin that it uses, and what that needs, instead of sixty: their folders come first. Erlang's own
         come next, before what else the server brings. RabbitMQ 4 runs on an Erlang that remembers what is in each folder.
         """
-        if not (version_in(self.root or Path("/")) or "").startswith("3."):
+        root = self.root or Path("/")
+        if not (version_in(root) or "").startswith("3."):
             return {}
         plugins = self.folder / "plugins"
         shutil.rmtree(plugins, ignore_errors=True)  # of a server that has been upgraded since
         plugins.mkdir()
-        for one in plugin_folders(_PLUGIN, self.root):
+        for one in plugin_folders(_PLUGIN, root):
             (plugins / one.name).symlink_to(one)
         return {
             "RABBITMQ_PLUGINS_DIR": str(self._inside / plugins.name),
-            "RABBITMQ_SERVER_START_ARGS": " ".join(("-pa", *map(str, erlang_folders(self.root)))),
+            "RABBITMQ_SERVER_START_ARGS": " ".join(("-pa", *map(str, erlang_folders(root)))),
         }
 
     @property
