@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+import pytest
+
 from forebay.amqp.consumer import Consumer, Lane, Message
 from tests.broker.proxy import proxy
 from tests.broker.test_publisher import QUEUE, declare, message, publishing
@@ -27,9 +29,13 @@ class Reading:
 
 
 @asynccontextmanager
-async def consuming(uri: str, *, prefetch: int = 10, lanes: tuple[Lane, ...] = ()) -> AsyncIterator[Reading]:
+async def consuming(
+    uri: str, *, prefetch: int = 10, lanes: tuple[Lane, ...] = (), reserve: int = 0
+) -> AsyncIterator[Reading]:
     found: list[Message] = []
-    consumer = Consumer(lambda: uri, name="test", queue=QUEUE, prefetch=prefetch, on_message=found.append, lanes=lanes)
+    consumer = Consumer(
+        lambda: uri, name="test", queue=QUEUE, prefetch=prefetch, on_message=found.append, lanes=lanes, reserve=reserve
+    )
     running = asyncio.ensure_future(consumer.run())
     try:
         yield Reading(consumer, found)
@@ -190,6 +196,37 @@ async def test_stopped_it_takes_nothing_more_and_what_it_has_can_be_settled(brok
         it.consumer.resume_consuming()
         await it.got(2)
         assert it.consumer.consuming
+
+
+async def test_acknowledges_wait_for_each_other_within_the_reserve_and_when_it_stops_not_at_all(
+    newest_broker: VirtualHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.amqp.consumer.JOIN_S", 3600.0)
+    await fill(newest_broker, 20)
+    async with consuming(newest_broker.uri, prefetch=6, reserve=3) as it:
+        await it.got(6)
+        it.messages[0].ack()
+        it.messages[1].ack()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(it.got(7), timeout=0.5)
+        it.messages[2].ack()
+        await it.got(9)
+        it.messages[3].ack()
+        await it.consumer.stop_consuming()
+        it.messages[4].ack()
+
+        async def fifteen_left() -> bool:
+            return await left(newest_broker) == 15
+
+        await eventually(fifteen_left)
+
+
+async def test_an_acknowledge_waits_for_others_but_not_for_long(newest_broker: VirtualHost) -> None:
+    await fill(newest_broker, 20)
+    async with consuming(newest_broker.uri, prefetch=6, reserve=3) as it:
+        await it.got(6)
+        it.messages[0].ack()
+        await it.got(7)
 
 
 async def test_stopped_before_the_broker_has_answered_it_takes_nothing_either(newest_broker: VirtualHost) -> None:

@@ -101,6 +101,7 @@ class Worker:
             name=f"forebay-worker {settings.source}",
             queue=names.queue(settings.queue),
             prefetch=handed_out,
+            reserve=0 if settings.lanes else handed_out - settings.concurrency,
             on_message=(self._sequence or consumption).on_message,
             log=log,
             lanes=lanes(settings),
@@ -228,8 +229,11 @@ class Worker:
 
 
 def prefetch(concurrency: int) -> int:
-    """How many messages the broker hands out ahead: the concurrency, and a reserve that hides the way to the broker."""
-    return concurrency + max(1, min(concurrency // 2, 50))
+    """How many messages the broker hands out ahead: the concurrency, and a reserve that hides the way to the broker.
+
+    It is large enough that one acknowledge can stand for all that are handled at a time.
+    """
+    return concurrency + min(concurrency, 50)
 
 
 def lanes(settings: WorkerSettings) -> tuple[Lane, ...]:

@@ -15,10 +15,10 @@ class Acknowledges:
         self._told: set[int] = set()  # settled above the floor, and the broker knows
         self._new: list[int] = []  # settled, and the broker is to hear of it
 
-    def done(self, tag: int) -> bool:
-        """The delivery may be forgotten. Whether it is the first one of which the broker is to hear."""
+    def done(self, tag: int) -> int:
+        """The delivery may be forgotten. Of how many the broker is to hear now."""
         self._new.append(tag)
-        return len(self._new) == 1
+        return len(self._new)
 
     def rejected(self, tag: int) -> None:
         """The broker hears of this one in another way."""

@@ -21,6 +21,8 @@ from forebay.telemetry import Log
 
 # Seconds within which a consumer registers with its ordered lanes.
 SPREAD = 1.0
+# Seconds for which an acknowledge waits at most for others that it may stand for.
+JOIN_S = 0.05
 
 
 class Message:
@@ -80,7 +82,8 @@ class Consumer:
 
     `on_message` is called on the loop for each delivery, at most `prefetch` of which are open at a time of each queue, until `take`
     says otherwise. After a loss of the connection deliveries begin anew; `generation` counts them. `arguments` are those of each new
-    consumer: for a stream, from where on it reads.
+    consumer: for a stream, from where on it reads. Of the prefetch, `reserve` messages are more than the owner has a use for at a
+    time: so many acknowledges may wait for each other, for a moment, without any wait of the owner.
     """
 
     def __init__(
@@ -94,11 +97,13 @@ class Consumer:
         arguments: Callable[[], dict[str, Any]] = dict,
         log: Log | None = None,
         lanes: tuple[Lane, ...] = (),
+        reserve: int = 0,
     ) -> None:
         self.link = Link(url, name, self, log)
         self.generation = 0
         self._lanes = [Lane(queue), *lanes]
         self._usual = self._wanted = prefetch  # how many may be open; 0: nothing is taken
+        self._reserve = reserve
         self._on_message = on_message
         self._arguments = arguments
         self._writer: FrameWriter | None = None
@@ -128,7 +133,7 @@ class Consumer:
 
     async def stop_consuming(self, within_s: float = 2.0) -> None:
         """Take no more messages but from ordered lanes; what was delivered can still be settled."""
-        self._wanted = 0
+        self._want(0)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._cancel(lambda _: resolve(done, None)):
             await asyncio.wait({done}, timeout=within_s)
@@ -142,7 +147,7 @@ class Consumer:
 
         It does not count: whoever lets the consumer take again first settles what he has.
         """
-        self._wanted = prefetch
+        self._want(prefetch)
         if self._wanted != self._asked:
             self._cancel(lambda _: None)
         if self._wanted and self.link.channel is not None and self._asked is None:
@@ -232,9 +237,19 @@ class Consumer:
     # ------------------------------------------------------------------------------------ what the owner says
 
     def _ack(self, generation: int, tag: int) -> None:
-        if not self.stale(generation) and self._acknowledges.done(tag):
-            # At the end of this turn of the loop, so that one acknowledge can stand for many.
-            asyncio.get_running_loop().call_soon(self._flush, generation)
+        if self.stale(generation):
+            return
+        waiting, loop = self._acknowledges.done(tag), asyncio.get_running_loop()
+        most = self._reserve if self._wanted == self._usual else 0
+        if waiting == max(1, most):
+            # At the end of this turn of the loop, so that one acknowledge can stand for all of it.
+            loop.call_soon(self._flush, generation)
+        elif waiting == 1:
+            loop.call_later(JOIN_S, self._flush, generation)
+
+    def _want(self, prefetch: int) -> None:
+        self._wanted = prefetch
+        self._flush(self.generation)  # what waits was counted with the prefetch of before
 
     def _give_back(self, generation: int, tag: int) -> None:
         channel = self._settling(generation, tag)
