@@ -2,8 +2,8 @@
 // amqp091-go, net/http, client_golang. It is what Forebay's worker is measured against, so it does the same work: one
 // request for each message with its original headers, acknowledged after the destination's 2xx.
 //
-// Flags: -broker URL, -queue NAME, -destination URL, -concurrency N (deliveries at a time, and the prefetch), -admin
-// HOST:PORT (/metrics, /healthz). SIGTERM finishes what is in flight.
+// Flags: -broker URL, -queue NAME, -destination URL, -concurrency N (deliveries at a time; the prefetch is
+// twice as many), -admin HOST:PORT (/metrics, /healthz). SIGTERM finishes what is in flight.
 package main
 
 import (
@@ -45,7 +45,7 @@ func main() {
 	broker := flag.String("broker", "amqp://guest:guest@127.0.0.1:5672/", "AMQP URL")
 	queue := flag.String("queue", "", "queue to consume")
 	destination := flag.String("destination", "", "URL to post to")
-	concurrency := flag.Int("concurrency", 10, "deliveries at a time, and the prefetch")
+	concurrency := flag.Int("concurrency", 10, "deliveries at a time")
 	admin := flag.String("admin", "127.0.0.1:9090", "address of /metrics and /healthz")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -89,7 +89,8 @@ func (w *worker) run(ctx context.Context, broker, queue string) error {
 	if err != nil {
 		return err
 	}
-	if err := channel.Qos(w.concurrency, 0, false); err != nil {
+	// One waits for each that is delivered, as in Forebay's worker: nobody is to stand still for the way to the broker.
+	if err := channel.Qos(2*w.concurrency, 0, false); err != nil {
 		return err
 	}
 	const tag = "go-worker"
