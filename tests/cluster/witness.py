@@ -25,10 +25,11 @@ from yarl import URL
 
 from bench.faults import webhooks
 from bench.faults.account import account
-from bench.faults.dead_letters import enter_dead_letters, waiting
+from bench.faults.dead_letters import enter_dead_letters, left
 from bench.faults.destination import Destination
 from bench.faults.ledger import Answer, Ledger, Window
 from bench.faults.sender import TIMEOUT_S, Load
+from forebay.errors import Unavailable
 from forebay.management import Management
 from forebay.process import split_address
 
@@ -126,8 +127,8 @@ class Witness:
             for queue in there.intersection([dead, *told["retained"]]):
                 await enter_dead_letters(management, vhost, queue, self.ledger)
             await asyncio.sleep(_COUNT_S)
-            left = await self._waiting(management, vhost, dead)
-        return {**account(self.ledger), "left_in_queues": left}
+            waiting = await self._waiting(management, vhost, dead)
+        return {**account(self.ledger), "left_in_queues": sum(waiting.values()), "left_by_queue": waiting}
 
     async def copies(self, told: dict[str, Any]) -> dict[str, Any]:
         """Of each quorum queue, on how many nodes there is a copy that keeps up."""
@@ -135,9 +136,12 @@ class Witness:
             found = await management.get(f"queues/{quote(told['vhost'], safe='')}?columns=name,type,online")
         return {queue["name"]: len(queue.get("online", ())) for queue in found if queue["type"] == "quorum"}
 
-    async def _waiting(self, management: Management, vhost: str, dead: str) -> int:
-        """In the source's own queues, and in the delay tiers, which it may share."""
-        return await waiting(management, vhost, dead, (dead.rpartition(".")[0] + ".", "forebay.delay."))
+    async def _waiting(self, management: Management, vhost: str, dead: str) -> dict[str, int]:
+        """In the source's own queues, and in the delay tiers, which it may share. What can not be counted now is not empty."""
+        try:
+            return await left(management, vhost, dead, (dead.rpartition(".")[0] + ".", "forebay.delay."))
+        except Unavailable as error:
+            return {str(error): 1}
 
     async def _until_quiet(self, management: Management, vhost: str, dead: str) -> None:
         clock = asyncio.get_running_loop().time
