@@ -20,7 +20,7 @@ from forebay.runtime import Runtime
 from forebay.settings import Destination, WorkerSettings, dump
 from forebay.telemetry import Log
 from forebay.topology import Names
-from forebay_cli.dead.reader import FIRST_PLACES, connected, reader
+from forebay_cli.dead.reader import FIRST_PLACES, _Page, connected, reader
 from forebay_cli.dead.replay import WINDOW
 from forebay_cli.distribution import machine_version
 from forebay_cli.local.topology import settle
@@ -233,6 +233,23 @@ async def test_a_broker_that_dies_in_the_middle_loses_nothing_and_the_error_says
         moved = await numbers(desk.uri, DEFAULT)
         assert moved.keys() == set(range(300))
         assert moved.total() <= 300 + WINDOW
+
+
+async def test_letters_of_a_queue_that_counts_as_empty_until_it_has_a_leader_are_found(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bury(desk.uri, [letter(number) for number in range(700)])
+    count, counts = _Page.count, iter([0])
+
+    async def without_a_leader_at_first(page: _Page) -> int:
+        counted = await count(page)
+        return next(counts, counted)
+
+    monkeypatch.setattr(_Page, "count", without_a_leader_at_first)
+    async with reader(desk.uri, NAMES) as opened:
+        found = [one.envelope.body async for one, _ in opened.letters() if one.envelope is not None]
+    assert opened.total == 700
+    assert sorted(map(int, found)) == list(range(700))
 
 
 async def test_a_letter_whose_queue_is_gone_is_kept_and_named(desk: Desk) -> None:

@@ -40,6 +40,10 @@ class Reader:
         page = await self._turn_page(resume=False)
         self.total = await page.count()
         page.consumer.resume_consuming()
+        if not self.total:
+            # Right after a start of the broker a queue that has no leader yet counts as empty; a consumer it answers once it has.
+            await page.registered()
+            self.total = await page.count() + page.arrived
 
     async def letters(self) -> AsyncIterator[tuple[Letter, Settle]]:
         """Each letter, with the way to settle it: calling it makes the broker forget the letter."""
@@ -104,6 +108,18 @@ class _Page:
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+
+    @property
+    def arrived(self) -> int:
+        """How many letters have come and were not passed on yet."""
+        return self._arrived.qsize()
+
+    async def registered(self) -> None:
+        """Return when the queue has answered the consumer."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.consumer.consuming:
+                self._check()
+                await asyncio.sleep(0.01)
 
     async def count(self) -> int:
         """How many letters nobody was handed out."""
