@@ -25,13 +25,13 @@ from yarl import URL
 
 from bench.faults import webhooks
 from bench.faults.account import account
-from bench.faults.dead_letters import enter_dead_letters, left
+from bench.faults.dead_letters import enter_dead_letters, left, waiting
 from bench.faults.destination import Destination
 from bench.faults.ledger import Answer, Ledger, Window
 from bench.faults.sender import TIMEOUT_S, Load
-from forebay.errors import Unavailable
 from forebay.management import Management
 from forebay.process import split_address
+from forebay.topology import DELAY_EXCHANGE
 
 DESTINATION_PORT, CONTROL_PORT = 9000, 9001
 _QUIET_S = 2.5
@@ -50,8 +50,10 @@ class Witness:
     async def load(self, told: dict[str, Any]) -> dict[str, Any]:
         """Send `rate` webhooks a second to `path` at `address` (HOST:PORT) over so many `connections`, until `stop`.
 
-        With `host` and `trust`, the certificates of authorities, it is HTTPS, for this host.
+        With `host` and `trust`, the certificates of authorities, it is HTTPS, for this host. What a story that failed has
+        left running ends first.
         """
+        await self.stop({})
         name, port = split_address(told["address"])
         endpoint = (socket.gethostbyname(name), port)
         trust = ssl.create_default_context(cadata=told["trust"]) if told.get("trust") else None
@@ -123,12 +125,12 @@ class Witness:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(told["within_s"]):
                     await self._until_quiet(management, vhost, dead)
-            there = {queue.name for queue in await management.queues(vhost)}
-            for queue in there.intersection([dead, *told["retained"]]):
+            names = {queue.name for queue in await management.queues(vhost)}
+            for queue in names.intersection([dead, *told["retained"]]):
                 await enter_dead_letters(management, vhost, queue, self.ledger)
             await asyncio.sleep(_COUNT_S)
-            waiting = await self._waiting(management, vhost, dead)
-        return {**account(self.ledger), "left_in_queues": sum(waiting.values()), "left_by_queue": waiting}
+            there = await left(management, vhost, dead, _prefixes(dead))
+        return {**account(self.ledger), "left_in_queues": sum(there.values()), "left_by_queue": there}
 
     async def copies(self, told: dict[str, Any]) -> dict[str, Any]:
         """Of each quorum queue, on how many nodes there is a copy that keeps up."""
@@ -136,20 +138,18 @@ class Witness:
             found = await management.get(f"queues/{quote(told['vhost'], safe='')}?columns=name,type,online")
         return {queue["name"]: len(queue.get("online", ())) for queue in found if queue["type"] == "quorum"}
 
-    async def _waiting(self, management: Management, vhost: str, dead: str) -> dict[str, int]:
-        """In the source's own queues, and in the delay tiers, which it may share. What can not be counted now is not empty."""
-        try:
-            return await left(management, vhost, dead, (dead.rpartition(".")[0] + ".", "forebay.delay."))
-        except Unavailable as error:
-            return {str(error): 1}
-
     async def _until_quiet(self, management: Management, vhost: str, dead: str) -> None:
         clock = asyncio.get_running_loop().time
         since = clock()
         while clock() - max(since, self.ledger.latest_delivery) < _QUIET_S:
-            if await self._waiting(management, vhost, dead):
+            if await waiting(management, vhost, dead, _prefixes(dead)):
                 since = clock()
             await asyncio.sleep(0.3)
+
+
+def _prefixes(dead: str) -> tuple[str, ...]:
+    """Of the source's own queues, and of the delay tiers, which it may share."""
+    return f"{dead.rpartition('.')[0]}.", f"{DELAY_EXCHANGE}."
 
 
 def _trespass(uri: str, exchange: str, queue: str) -> dict[str, Any]:
