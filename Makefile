@@ -38,7 +38,7 @@ test: setup-bench ## Run every test: pure, real brokers (RabbitMQ 3.10, 4.0, 4.3
 	@$(RUN) pytest --numprocesses=3 --dist=loadfile $(TESTS)
 
 cluster-test: setup-cluster ## Bring up a Kubernetes node in a box and play whole stories on it (KUBECONFIG=…: on that cluster; KIND=1: on kind; LONG=1: kill for longer)
-	@$(RUN) pytest -m cluster --durations=12 tests/cluster $(TESTS)
+	@$(RUN) pytest -m cluster -o cache_dir=.forebay/pytest-cluster --durations=12 tests/cluster $(TESTS)
 
 lint: setup ## ruff, mypy --strict, import contracts, generated files in step
 	$(RUN) ruff check .

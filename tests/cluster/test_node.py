@@ -1,6 +1,7 @@
 """The node in a box: it comes up, runs a pod, and goes without a trace, however it is ended."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,10 +119,11 @@ def _of_each(name: str, holds: Callable[[Path], bool]) -> Iterator[bool]:
 
 def _machine() -> dict[str, object]:
     """What a node could change of the machine itself."""
-    rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout
+    commands = (["iptables-save"], ["nft", "list", "tables"])
+    rules = [subprocess.run(one, capture_output=True, text=True, check=False).stdout for one in commands]
     folders = ("/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd", "/etc/cni/net.d", "/opt/containerd")
     return {
-        "rules": [line for line in rules.splitlines() if "KUBE" in line or "CNI" in line],
+        "rules": [line for line in "".join(rules).splitlines() if re.search("KUBE|kube|CNI", line)],
         "bridge": Path("/sys/class/net/cni0").exists(),
         "folders": [path for path in folders if Path(path).exists()],
         "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if "kubelet" in line],

@@ -36,6 +36,7 @@ from forebay.topology import DELAY_EXCHANGE
 DESTINATION_PORT, CONTROL_PORT = 9000, 9001
 _QUIET_S = 2.5
 _COUNT_S = 1.5  # the broker counts its messages once a second
+_LEADS_S, _TRY_S = 10.0, 0.5
 
 
 class Witness:
@@ -56,6 +57,7 @@ class Witness:
         await self.stop({})
         name, port = split_address(told["address"])
         endpoint = (socket.gethostbyname(name), port)
+        await _leads_somewhere(*endpoint)
         trust = ssl.create_default_context(cadata=told["trust"]) if told.get("trust") else None
         self._load = Load(
             self.ledger, lambda: [endpoint], path=told["path"], rate=told["rate"], connections=told["connections"],
@@ -145,6 +147,27 @@ class Witness:
             if await waiting(management, vhost, dead, _prefixes(dead)):
                 since = clock()
             await asyncio.sleep(0.3)
+
+
+async def _leads_somewhere(host: str, port: int) -> None:
+    """Wait until somebody answers there, or long enough: a Service leads to pods up to a second after they are ready.
+
+    Until then a connection may hang for good, since all its packets go where the first one went.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LEADS_S):
+            while not await _answers(host, port):
+                await asyncio.sleep(0.1)
+
+
+async def _answers(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(_TRY_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:  # a timeout is one
+        return False
+    writer.close()
+    return True
 
 
 def _prefixes(dead: str) -> tuple[str, ...]:

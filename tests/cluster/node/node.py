@@ -22,7 +22,7 @@ from tests.cluster.node.images import archives
 
 TREE = Path(__file__).resolve().parents[3]
 _START_S = 180.0
-_NEEDED = ("containerd", "ctr", "runc", "iptables", "ipset", "ip", "unshare", "nsenter", "ps", "openssl")
+_NEEDED = ("containerd", "ctr", "runc", "iptables", "nft", "ipset", "ip", "unshare", "nsenter", "ps", "openssl")
 _PLUGINS = Path("/usr/lib/cni")
 _OVERLAY = (
     "mount -t tmpfs n /mnt && cd /mnt && mkdir u w m && mount -t overlay -o lowerdir=/etc,upperdir=u,workdir=w n m"

@@ -81,7 +81,9 @@ def proxy(*, kubeconfig: Path) -> dict[str, Any]:
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": str(kubeconfig)},
-        "mode": "iptables",
+        # In a table of its own. In iptables' kube-router accepts a pod's packets before they come to kube-proxy's rules, and a
+        # Service that leads nowhere yet would swallow connections instead of refusing them.
+        "mode": "nftables",
         "clusterCIDR": PODS,
         "hostnameOverride": NAME,
         # The table of connections is the whole machine's; it stays as it is.
