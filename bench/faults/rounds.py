@@ -33,6 +33,22 @@ class Round:
         return any(one.name == act for one in self.acts)
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a source may have of a run's time."""
+
+    rest_s: float  # what those before it have left
+    sources: int  # that share it: this one, and those behind it
+
+    def is_over(self, passed_s: float, rounds: int) -> bool:
+        """Whether a source that was played so often, for so long, is not played again: most of another round would be too much.
+
+        The last one is played to the end, so that a run is no shorter than it says.
+        """
+        beyond_s = passed_s / rounds / 2 if self.sources > 1 else 0.0
+        return passed_s + beyond_s >= self.rest_s / self.sources
+
+
 def chosen(*, long: bool, kinds: Collection[str], acts: Collection[str]) -> tuple[Round, ...]:
     """The rounds of a run; of these kinds, if it names some, and of these acts."""
     if kinds:

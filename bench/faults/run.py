@@ -16,7 +16,7 @@ from bench.faults.acts import Cast
 from bench.faults.drain import drain
 from bench.faults.options import Options
 from bench.faults.pace import paced
-from bench.faults.rounds import Round
+from bench.faults.rounds import Round, Share
 from bench.faults.stand import Shape, Stand, loaded, stand, started
 from bench.faults.sums import total
 from bench.faults.toxiproxy import Toxiproxy, toxiproxy
@@ -42,8 +42,9 @@ async def perform(given: Options) -> dict[str, Any]:
         toxiproxy(proxy_binary, broker.amqp_port, folder / "toxiproxy.log") as proxy,
     ):
         circumstances = verdict.circumstances(quick=not given.minutes, rabbitmq=broker.version)
-        for one in given.rounds:
-            accounts[one.kind.name] = await _account(given, one, broker, proxy)
+        for number, one in enumerate(given.rounds):
+            share = Share(began + given.minutes * 60 - time.monotonic(), len(given.rounds) - number)
+            accounts[one.kind.name] = await _account(given, one, broker, proxy, share)
     seconds = round(time.monotonic() - began, 1)
     results = {**total(accounts), "seed": given.seed, "seconds": seconds, **circumstances}
     if not report.missed(results, given):
@@ -51,16 +52,16 @@ async def perform(given: Options) -> dict[str, Any]:
     return results
 
 
-async def _account(given: Options, one: Round, broker: PrivateBroker, proxy: Toxiproxy) -> dict[str, Any]:
+async def _account(given: Options, one: Round, broker: PrivateBroker, proxy: Toxiproxy, share: Share) -> dict[str, Any]:
     """What becomes of the webhooks of one source."""
-    began, share_s = time.monotonic(), given.minutes * 60 / len(given.rounds)
+    began = time.monotonic()
     folder = given.folder / one.kind.name
     folder.mkdir()
     async with stand(broker, folder, Shape(kind=one.kind, ingests=one.kind.ingests), given.seed) as made:
         watching = asyncio.create_task(report.watch(made))
         try:
             async with loaded(made):
-                await _play(one, made, proxy, share_s)
+                await _play(one, made, proxy, share)
                 put_aside = int((await made.run.metrics()).total("forebay_ingest_busy_total"))
             made.ledger.phase = "drain"
             left = await drain(made)
@@ -82,8 +83,8 @@ async def _account(given: Options, one: Round, broker: PrivateBroker, proxy: Tox
     }
 
 
-async def _play(one: Round, made: Stand, proxy: Toxiproxy, share_s: float) -> None:
-    """The acts, at least once, and again as long as most of another time still falls into the source's share of the time."""
+async def _play(one: Round, made: Stand, proxy: Toxiproxy, share: Share) -> None:
+    """The acts, at least once, and again until the source has had its share of the time."""
     began, number = time.monotonic(), 0
     while True:
         dice = made.dice(f"round {number}")
@@ -91,6 +92,5 @@ async def _play(one: Round, made: Stand, proxy: Toxiproxy, share_s: float) -> No
             with made.ledger.during(act.name):
                 await act.play(Cast(stand=made, proxy=proxy, dice=dice, kills=one.kills))
         number += 1
-        passed = time.monotonic() - began
-        if passed + passed / number / 2 > share_s:
+        if share.is_over(time.monotonic() - began, number):
             return

@@ -5,6 +5,7 @@ import pytest
 from bench.faults.acts import ROUND
 from bench.faults.kinds import FEATURES, KINDS
 from bench.faults.options import options
+from bench.faults.rounds import Share
 from bench.verdict import TREE
 
 RESULTS = TREE / "bench/results/faults.json"
@@ -55,3 +56,21 @@ def test_what_needs_a_storage_is_played_where_there_is_one() -> None:
         "together",
     }
     assert {kind for kind, acts in played("--long").items() if "broker away" in acts} == {"outage-buffer"}
+
+
+def test_a_source_is_played_again_if_most_of_another_round_falls_into_its_share() -> None:
+    share = Share(rest_s=600.0, sources=3)
+    assert not share.is_over(100.0, 1)
+    assert share.is_over(140.0, 1)
+    assert not share.is_over(140.0, 2)
+    assert share.is_over(170.0, 2)
+
+
+def test_the_last_source_is_played_until_the_time_is_over() -> None:
+    share = Share(rest_s=200.0, sources=1)
+    assert not share.is_over(199.0, 1)
+    assert share.is_over(200.0, 1)
+
+
+def test_a_short_run_plays_each_source_once() -> None:
+    assert all(Share(rest_s=-90.0, sources=sources).is_over(60.0, 1) for sources in (2, 1))
