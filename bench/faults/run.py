@@ -42,8 +42,9 @@ async def perform(given: Options) -> dict[str, Any]:
         toxiproxy(proxy_binary, broker.amqp_port, folder / "toxiproxy.log") as proxy,
     ):
         circumstances = verdict.circumstances(quick=not given.minutes, rabbitmq=broker.version)
-        for number, one in enumerate(given.rounds):
-            share = Share(began + given.minutes * 60 - time.monotonic(), len(given.rounds) - number)
+        rounds = given.rounds
+        for number, one in enumerate(rounds):
+            share = Share(began + given.minutes * 60 - time.monotonic(), len(rounds) - number)
             accounts[one.kind.name] = await _account(given, one, broker, proxy, share)
     seconds = round(time.monotonic() - began, 1)
     results = {**total(accounts), "seed": given.seed, "seconds": seconds, **circumstances}

@@ -1,7 +1,6 @@
 """The node in a box: it comes up, runs a pod, and goes without a trace, however it is ended."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -123,7 +122,7 @@ def _machine() -> dict[str, object]:
     rules = [subprocess.run(one, capture_output=True, text=True, check=False).stdout for one in commands]
     folders = ("/var/lib/kubelet", "/var/lib/cni", "/var/lib/containerd", "/etc/cni/net.d", "/opt/containerd")
     return {
-        "rules": [line for line in "".join(rules).splitlines() if re.search("KUBE|kube|CNI", line)],
+        "rules": [line for line in "".join(rules).splitlines() if "kube" in line.lower() or "CNI" in line],
         "bridge": Path("/sys/class/net/cni0").exists(),
         "folders": [path for path in folders if Path(path).exists()],
         "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if "kubelet" in line],
