@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tools.build import BuildError, built
+from tools.ports import free_port
 from tools.rabbitmq_root import root_of
 
 from forebay.management import Management
@@ -201,9 +202,7 @@ def answers(address: str, path: str = "/readyz") -> bool:
 
 
 def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def allow_files() -> None:

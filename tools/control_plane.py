@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.build import BuildError, built
+from tools.ports import free_port
 
 _KEEPER = Path(__file__).resolve().parent.parent / "cli/src/forebay_cli/keeper.py"
 _GRACE_S = 5.0
@@ -69,12 +69,6 @@ def binaries() -> Binaries:
     return found
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 # Without kubelets nodes are whatever a test says they are.
 _NEVER = ("node-lifecycle-controller", "taint-eviction-controller")
 
@@ -86,12 +80,12 @@ class ControlPlane:
     folder: Path
     programs: Binaries = field(default_factory=binaries)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
-    port: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
     address: str = "127.0.0.1"  # where the API server listens, and tells pods to find it
     scheduler: Path | None = None  # kube-scheduler, where there are nodes of flesh: kubelets that are asked directly
     without: tuple[str, ...] = ()  # controllers that do not run, by their names in `kube-controller-manager --help`
     audited_group: str = ""  # whose requests are written down in `audit_log`; none: nobody's
-    _etcd_ports: tuple[int, int] = field(default_factory=lambda: (_free_port(), _free_port()))
+    _etcd_ports: tuple[int, int] = field(default_factory=lambda: (free_port(), free_port()))
     _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
 

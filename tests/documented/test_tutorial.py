@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tools.ports import free_port
 
 from tests.support.shell import blocks
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(180)
 def test_the_tutorial_is_true(tmp_path: Path) -> None:
     (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     first, delivered, dies, look, mend = ("\n".join(block) for block in blocks(PAGE))
-    port = _free_port()
+    port = free_port()
     (tmp_path / "destination.py").write_text(program.replace("9000", str(port)))
     # The manifest names the same port; the endpoint's is 8080 unless told otherwise.
     started = first.replace("> source.yaml", f"| sed s/9000/{port}/ > source.yaml").replace(
@@ -98,9 +98,3 @@ def _await(process: "subprocess.Popen[bytes]", log: Path) -> None:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.2)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

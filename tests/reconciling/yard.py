@@ -5,7 +5,6 @@ import contextlib
 import json
 import re
 import shutil
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ from urllib.parse import quote
 
 import aiohttp
 from tools.control_plane import ControlPlane
+from tools.ports import free_port
 
 from tests.support.apiserver import Answer, Api, namespace
 from tests.support.brokers import VirtualHost
@@ -90,7 +90,7 @@ class Yard:
         """An operator that may do so many acts; its process id."""
         self.turns.left, self.turns.deliver = acts, deliver
         self.turns.dead = asyncio.Event()
-        self.admin = f"127.0.0.1:{_free_port()}"
+        self.admin = f"127.0.0.1:{free_port()}"
         self.logs += 1
         log = self.folder / f"operator-{self.logs:03}.log"
         names = flags or ("--namespace", self.api.namespace)
@@ -223,9 +223,3 @@ def _lay_out(folder: Path, server: str, token: str) -> None:
         "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
     }))  # fmt: skip
     path.chmod(0o600)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ from typing import Any
 
 import aiohttp
 from tools.control_plane import ControlPlane, NoControlPlane
+from tools.ports import free_port
 
 from tests.support.forks import forked
 from tests.support.waiting import eventually
@@ -245,7 +245,7 @@ async def operator(
     plane: ControlPlane, folder: Path, *flags: str, kubeconfig: Path | None = None, ready: bool = True
 ) -> AsyncIterator[OperatorProcess]:
     """The operator as a process, stopped by SIGTERM when the block ends."""
-    port = _free_port()
+    port = free_port()
     log = folder / f"operator-{port}.log"
     process = forked(log, kubeconfig or plane.kubeconfig, f"--admin-address=127.0.0.1:{port}", *flags)
     running = OperatorProcess(process, log, f"127.0.0.1:{port}")
@@ -276,12 +276,6 @@ async def _await_ready(running: OperatorProcess) -> None:
         await eventually(answers, within_s=30)
     except TimeoutError:
         raise AssertionError(f"the operator is not ready: {running.log.read_text()[-2000:]}") from None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 __all__ = [

@@ -6,9 +6,7 @@ variable of the machine's, starts no epmd, and meets no other broker. Linux; the
 """
 
 import asyncio
-import json
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -18,16 +16,15 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
 from forebay.errors import ForebayError, Unavailable
 from forebay.management import Management
+from forebay_cli.broker_folder import PLUGIN, environment_of, prepare, require_free
 from forebay_cli.distribution import (
     INSIDE,
-    PATH,
     beside,
     erlang_folders,
     plugin_folders,
@@ -36,24 +33,11 @@ from forebay_cli.distribution import (
     version_in,
 )
 
-NODE = "forebay@localhost"
 # Seconds between counts of what is in the queues: for a person who watches, and RabbitMQ's own, which is a fifth of the work.
 REFRESH_S, AS_SHIPPED_S = 1.0, 5.0
 _STOP_S = 1.0  # far longer than SIGSTOP takes
 START_S = 60.0  # a loaded machine takes long; an idle one three to five seconds
-_PLUGIN = "rabbitmq_management"
 _KEEPER = Path(__file__).resolve().with_name("keeper.py")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What stays the same when a broker starts again in its folder, so that its clients find it and may enter."""
-
-    amqp_port: int
-    management_port: int
-    distribution_port: int
-    username: str
-    password: str = field(repr=False)
 
 
 class PrivateBroker:
@@ -72,7 +56,7 @@ class PrivateBroker:
         self.pid: int | None = None  # of the Erlang virtual machine, while it runs
         self._grace_s = grace_s
         self._keeper: subprocess.Popen[bytes] | None = None
-        self._identity = _prepare(self.folder, refresh_s)
+        self._identity = prepare(self.folder, refresh_s)
 
     @property
     def amqp_port(self) -> int:
@@ -120,8 +104,8 @@ class PrivateBroker:
         if self.running:
             raise RuntimeError("the broker runs already")
         await self._end(signal.SIGKILL)  # what is left of one that died by itself
-        _require_free(self._identity, self.folder)
-        environment = _environment(self._identity, self._inside) | self._short_ways()
+        require_free(self._identity, self.folder)
+        environment = environment_of(self._identity, self._inside) | self._short_ways()
         with self.log.open("ab") as log:
             self._keeper = _keep(start_command(self.folder, self.root), self._grace_s, environment, self.folder, log)
         try:
@@ -163,7 +147,7 @@ class PrivateBroker:
         command = [str(server(self.root).with_name("rabbitmqctl")), "--quiet", *arguments]
         if self.root is not None:
             command = [*beside(self.pid), *command]
-        environment = _environment(self._identity, self._inside)
+        environment = environment_of(self._identity, self._inside)
         environment["ERL_AFLAGS"] += " -dist_listen false"  # then it needs no epmd either
         process = await asyncio.create_subprocess_exec(
             *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -185,7 +169,7 @@ class PrivateBroker:
         plugins = self.folder / "plugins"
         shutil.rmtree(plugins, ignore_errors=True)  # of a server that has been upgraded since
         plugins.mkdir()
-        for one in plugin_folders(_PLUGIN, root):
+        for one in plugin_folders(PLUGIN, root):
             (plugins / one.name).symlink_to(one)
         return {
             "RABBITMQ_PLUGINS_DIR": str(self._inside / plugins.name),
@@ -296,110 +280,3 @@ def _is_stopped(pid: int) -> bool:
 def _stdout(process: "subprocess.Popen[bytes]") -> IO[bytes]:
     assert process.stdout is not None
     return process.stdout
-
-
-def _prepare(folder: Path, refresh_s: float) -> Identity:
-    """Lay out the folder, readable for us alone, or take up what an earlier broker left in it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stored = folder / "identity.json"
-    if stored.exists():
-        return Identity(**json.loads(stored.read_text()))
-    amqp, management, distribution = _free_ports(3)
-    identity = Identity(
-        amqp_port=amqp,
-        management_port=management,
-        distribution_port=distribution,
-        username="forebay-admin",
-        password=secrets.token_urlsafe(24),
-    )
-    (folder / "data").mkdir(mode=0o700, exist_ok=True)  # the folder itself may have been there, open to others
-    (folder / "enabled_plugins").write_text(f"[{_PLUGIN}].\n")
-    _write_private(folder / "advanced.config", _configuration(identity, refresh_s))
-    _write_private(folder / ".erlang.cookie", secrets.token_hex(16))
-    _write_private(stored, json.dumps(asdict(identity)))
-    return identity
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
-
-
-def _configuration(identity: Identity, refresh_s: float) -> str:
-    """Erlang terms rather than rabbitmq.conf: translating the latter takes the broker half a second.
-
-    It flushes its write-ahead log at 64 MiB rather than 512, which it holds in memory as well.
-    """
-    refresh_ms = round(1000 * refresh_s)
-    return f"""\
-[{{rabbit, [{{tcp_listeners, [{{"127.0.0.1", {identity.amqp_port}}}]}},
-           {{default_user, <<"{identity.username}">>}}, {{default_pass, <<"{identity.password}">>}},
-           {{collect_statistics_interval, {refresh_ms}}}, {{quorum_tick_interval, {refresh_ms}}},
-           {{log, [{{file, [{{file, false}}]}}, {{console, [{{enabled, true}}]}}]}}]}},
- {{ra, [{{wal_max_size_bytes, 67108864}}]}},
- {{rabbitmq_management, [{{tcp_config, [{{ip, "127.0.0.1"}}, {{port, {identity.management_port}}}]}}]}}].
-"""
-
-
-def _environment(identity: Identity, folder: Path) -> dict[str, str]:
-    """The whole environment, paths as the broker sees them: nothing of ours, or of the machine's RabbitMQ, gets in."""
-    port = identity.distribution_port
-    listen = f"-kernel inet_dist_use_interface {{127,0,0,1}} inet_dist_listen_min {port} inet_dist_listen_max {port}"
-    schedulers = min(os.cpu_count() or 1, 4)
-    return {
-        "PATH": PATH,
-        "HOME": str(folder),  # of the cookie
-        "LANG": "C.UTF-8",
-        "RUNNING_UNDER_SYSTEMD": "true",  # makes the start script replace itself by the broker: one process less
-        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-        "RABBITMQ_NODENAME": NODE,
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_LOG_BASE": str(folder / "data"),
-        "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "data"),
-        "RABBITMQ_CONFIG_FILE": str(folder / "none"),
-        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-        # Not among the arguments of the broker alone: every minute it starts an Erlang whose one purpose is a port mapper, see
-        # ensure_epmd in rabbit_nodes.erl.
-        "ERL_AFLAGS": _no_epmd(identity),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-sname {NODE} {listen} +S {schedulers}:{schedulers}",
-        "ERL_CRASH_DUMP": "/dev/null",
-    }
-
-
-def _require_free(identity: Identity, folder: Path) -> None:
-    """Raise Unavailable if somebody listens where the broker will: clearer than what it says itself, and sooner."""
-    for port in (identity.distribution_port, identity.amqp_port, identity.management_port):
-        if not _is_free(port):
-            raise Unavailable(
-                f"port {port} of 127.0.0.1 is taken: does another broker run in {folder}? If not, delete the folder"
-            )
-
-
-def _no_epmd(identity: Identity) -> str:
-    """With a distribution port that both sides know, nobody needs the port mapper, a daemon that would outlive us."""
-    return f"-start_epmd false -erl_epmd_port {identity.distribution_port}"
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on, below those that the kernel hands out to clients.
-
-    One of the latter would, while the broker is down, sooner or later be given to a client that is trying to reach that
-    very port, which then talks to itself.
-    """
-    ports: set[int] = set()
-    while len(ports) < count:
-        port = 20_000 + secrets.randbelow(12_000)
-        if _is_free(port):
-            ports.add(port)
-    return list(ports)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are winding down do not count
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
