@@ -59,13 +59,14 @@ crds: ## Write crds/ from the typed model
 golden: ## Rewrite the golden files of the rendered objects; review the diff
 	@GOLDEN=1 $(RUN) pytest -q tests/desired/test_goldens.py tests/manifests/test_rejected.py tests/chart/test_goldens.py
 
-reference: ## Rewrite the generated pages: docs/reference, docs/rbac.md, the chart's README
+reference: ## Rewrite what is generated: docs/reference, docs/rbac.md, the chart's README, the figures of docs/failure-model.md
 	@$(RUN) python -m forebay.reference > docs/reference/webhooksource.md
 	@$(RUN) python tools/metrics_reference.py
 	@$(RUN) python tools/cli_reference.py
 	@$(RUN) python tools/chart_reference.py
 	@$(RUN) python tools/rights_reference.py
 	@$(RUN) python tools/providers_reference.py
+	@$(RUN) python -m bench.faults.page
 
 bench: setup-bench ## Measure ingest and worker against their peers, and verifying (25 min; QUICK=1: 5 min) into bench/results
 	@failed=0; for part in verify ingest worker; do $(RUN) python -m bench.$$part $(if $(QUICK),--quick) || failed=1; done; exit $$failed
