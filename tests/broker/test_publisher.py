@@ -62,6 +62,17 @@ async def outcome(publisher: Publisher, *, key: str = QUEUE, number: int = 0, ex
         return await ended
 
 
+def send_until_heard(publisher: Publisher, heard: list[Outcome]) -> int:
+    """Publish in one turn of the loop until the first outcome is known, for ten seconds at most. How many."""
+    end, sent = time.monotonic() + 10, 0
+    while not heard and time.monotonic() < end:
+        one = message(sent, b"x" * 8192)
+        publisher.send(publisher.encode(EXCHANGE, QUEUE, one), cut(one.message_id), heard.append)
+        sent += 1
+        time.sleep(0.001)
+    return sent
+
+
 async def ready(host: VirtualHost, name: str = QUEUE) -> list[str]:
     """The ids in a queue, taken out."""
     body = {"count": 1000, "ackmode": "ack_requeue_false", "encoding": "auto"}
@@ -82,6 +93,16 @@ async def test_what_is_confirmed_is_in_the_queue_as_it_was_sent(broker: VirtualH
     first = found[0]["properties"]
     assert (first["delivery_mode"], first["headers"]["n"], first["content_type"]) == (2, 0, "text/plain")
     assert found[200]["payload_bytes"] == len(large)
+
+
+async def test_in_a_long_turn_of_the_loop_the_first_are_confirmed_while_the_last_are_sent(broker: VirtualHost) -> None:
+    await declare(broker)
+    async with publishing(broker.uri, max_in_flight=100_000) as publisher:
+        heard: list[Outcome] = []
+        sent = send_until_heard(publisher, heard)
+        assert heard
+        await eventually(so(lambda: len(heard) == sent))
+        assert set(heard) == {Outcome.CONFIRMED}
 
 
 async def test_what_nobody_is_bound_for_is_never_called_confirmed(broker: VirtualHost) -> None:

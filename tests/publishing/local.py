@@ -24,11 +24,12 @@ class LocalPublisher(Publisher):
         """Only the clock of the confirms; there is nothing to connect to."""
         await self._watch_clock()
 
-    def write(self, publish: bytes) -> None:
-        """In place of the writer to the socket."""
+    def write(self, publish: bytes) -> bool:
+        """In place of the writer to the socket, which has taken it when this returns."""
         self.written += publish
         if self.outcome is not None:
             asyncio.get_running_loop().call_soon(self._finish, self._next_tag - 1, self.outcome)
+        return False
 
     @property
     def published(self) -> list[Published]:

@@ -1,10 +1,13 @@
 """What the confirm reader makes of the broker's bytes is what pika makes of them, however they are cut."""
 
+import socket
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pika.frame
 import pika.spec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -27,8 +30,9 @@ SAID = st.one_of(
 class Connection(SimpleNamespace):
     """As much of pika's connection as the reader touches. `heard` is what it and the reader's owner hear, in order."""
 
-    def __init__(self, buffered: bytes = b"") -> None:
-        super().__init__(_frame_buffer=buffered, bytes_received=0, is_closed=False, _transport=SimpleNamespace())
+    def __init__(self, buffered: bytes = b"", sock: socket.socket | None = None) -> None:
+        transport = SimpleNamespace(_sock=sock)
+        super().__init__(_frame_buffer=buffered, bytes_received=0, is_closed=False, _transport=transport)
         self.heard: list[Any] = []
 
     def _process_frame(self, frame: Any) -> None:
@@ -65,3 +69,59 @@ def test_a_connection_that_is_closed_hears_no_more() -> None:
     connection.is_closed = True
     reader(connection).feed(pika.frame.Heartbeat().marshal())
     assert connection.heard == []
+
+
+@pytest.fixture
+def broker() -> Iterator[tuple[socket.socket, Connection]]:
+    """The broker's end of a connection, and the connection."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield theirs, Connection(sock=ours)
+
+
+def ack(tag: int) -> bytes:
+    return cast("bytes", pika.frame.Method(1, pika.spec.Basic.Ack(tag)).marshal())
+
+
+def test_a_look_reads_what_has_come_and_waits_for_nothing(broker: tuple[socket.socket, Connection]) -> None:
+    theirs, connection = broker
+    confirms = reader(connection)
+    confirms.look()
+    theirs.sendall(ack(1) + ack(2)[:9])
+    confirms.look()
+    assert connection.heard == [(1, False)]
+    confirms.feed(ack(2)[9:])  # the loop's next turn
+    assert connection.heard == [(1, False), (2, False)]
+
+
+def test_whoever_hears_of_a_confirm_and_looks_for_more_disturbs_nothing(
+    broker: tuple[socket.socket, Connection],
+) -> None:
+    theirs, connection = broker
+    heard: list[int] = []
+
+    def on_ack(tag: int, _: int) -> None:
+        heard.append(tag)
+        confirms.look()
+
+    confirms = ConfirmReader(cast("Any", connection), on_ack)
+    theirs.sendall(ack(3))
+    confirms.feed(ack(1) + ack(2) + ack(3)[:9])  # the rest of this one comes after all that is in the socket
+    confirms.feed(ack(3)[9:])
+    assert heard == [1, 2, 3]
+    confirms.look()
+    assert heard == [1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("way", ["orderly", "reset"])
+def test_the_end_of_a_connection_is_left_to_pika(way: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as ours:
+        theirs, _ = listener.accept()
+        if way == "reset":
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        theirs.close()
+        connection = Connection(sock=ours)
+        reader(connection).look()
+        assert connection.heard == []
+        assert ours.recv(1) == b""  # as pika will find it

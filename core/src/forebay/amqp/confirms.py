@@ -10,7 +10,8 @@ from typing import Any
 from pika.adapters.asyncio_connection import AsyncioConnection
 
 from forebay.amqp.frames import ACK_BEGINS
-from forebay.amqp.reader import end_of_frame, hand_to_pika, take_over
+from forebay.amqp.reader import RECEIVE, end_of_frame, hand_to_pika, take_over
+from forebay.amqp.writer import plain_socket
 
 _TAG_AND_MULTIPLE = struct.Struct(">QB").unpack_from
 
@@ -24,10 +25,30 @@ class ConfirmReader:
     def __init__(self, connection: AsyncioConnection, on_ack: Callable[[int, int], None]) -> None:
         self._connection: Any = connection
         self._on_ack = on_ack
+        self._socket = plain_socket(connection)
+        self._feeding = False
         self._rest = take_over(connection, self.feed)
+
+    def look(self) -> None:
+        """Read what has come since this turn of the loop began. What goes wrong in that is left to pika, which meets it next."""
+        if self._socket is None or self._feeding:
+            return
+        try:
+            data = self._socket.recv(RECEIVE)
+        except OSError:  # mostly: nothing has come
+            return
+        if data:
+            self.feed(data)
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the socket."""
+        self._feeding = True
+        try:
+            self._feed(data)
+        finally:
+            self._feeding = False
+
+    def _feed(self, data: bytes) -> None:
         buffer = self._rest + data if self._rest else data
         self._connection.bytes_received += len(data)  # pika's heartbeats watch it
         offset, size = 0, len(buffer)
