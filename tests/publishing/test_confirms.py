@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pika.exceptions
 import pika.frame
 import pika.spec
 import pytest
@@ -125,3 +126,15 @@ def test_the_end_of_a_connection_is_left_to_pika(way: str) -> None:
         reader(connection).look()
         assert connection.heard == []
         assert ours.recv(1) == b""  # as pika will find it
+
+
+def test_what_can_not_be_understood_ends_the_connection_and_not_the_publish(
+    broker: tuple[socket.socket, Connection],
+) -> None:
+    theirs, connection = broker
+    errors: list[Exception] = []
+    connection._transport._initiate_abort = errors.append
+    theirs.sendall(ack(1) + ack(2)[:-1] + b"?")
+    reader(connection).look()
+    assert connection.heard == [(1, False)]
+    assert [type(error) for error in errors] == [pika.exceptions.InvalidFrameError]

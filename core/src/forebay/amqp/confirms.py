@@ -30,15 +30,17 @@ class ConfirmReader:
         self._rest = take_over(connection, self.feed)
 
     def look(self) -> None:
-        """Read what has come since this turn of the loop began. What goes wrong in that is left to pika, which meets it next."""
+        """Read what has come since this turn of the loop began. An end or error of the socket is left to pika, which meets it next."""
         if self._socket is None or self._feeding:
             return
         try:
             data = self._socket.recv(RECEIVE)
         except OSError:  # mostly: nothing has come
             return
-        if data:
+        try:
             self.feed(data)
+        except Exception as error:  # noqa: BLE001  # whoever publishes has nothing to do with it; pika, too, gives such a stream up
+            self._connection._transport._initiate_abort(error)  # noqa: SLF001
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the socket."""
