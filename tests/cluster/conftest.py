@@ -13,7 +13,7 @@ from tools import images
 from tools.build import BuildError, built
 
 from forebay.errors import ForebayError
-from tests.cluster import broker, front, keda, prometheus
+from tests.cluster import broker, front, keda, prometheus, storage
 from tests.cluster.cluster import Cluster
 from tests.cluster.front import Front
 from tests.cluster.kind import kind
@@ -42,7 +42,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _archives() -> list[Path]:
-    return [*images.archives().values(), broker.archive(), *front.archives()]
+    return [*images.archives().values(), broker.archive(), storage.archive(), *front.archives()]
 
 
 @pytest.fixture(scope="session")

@@ -146,10 +146,12 @@ class Tenant:
         answer: dict[str, Any] = json.loads(self.kubectl("get", "--raw", path))
         return answer
 
-    def load(self, rate: float, connections: int = 10, door: Mapping[str, str] | None = None) -> None:
-        """Begin to send: to the source's Service, or through another door (`Front.door`)."""
+    def load(
+        self, rate: float, connections: int = 10, door: Mapping[str, str] | None = None, *, large: bool = False
+    ) -> None:
+        """Begin to send: to the source's Service, or through another door (`Front.door`); some `large` bodies, if that is asked for."""
         way = door or {"address": f"{SOURCE}-ingest.{self.namespace}.svc:80"}
-        self.tell("load", path=f"/{self.namespace}/{SOURCE}", rate=rate, connections=connections, **way)
+        self.tell("load", path=f"/{self.namespace}/{SOURCE}", rate=rate, connections=connections, large=large, **way)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

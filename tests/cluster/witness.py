@@ -51,8 +51,8 @@ class Witness:
     async def load(self, told: dict[str, Any]) -> dict[str, Any]:
         """Send `rate` webhooks a second to `path` at `address` (HOST:PORT) over so many `connections`, until `stop`.
 
-        With `host` and `trust`, the certificates of authorities, it is HTTPS, for this host. What a story that failed has
-        left running ends first.
+        With `host` and `trust`, the certificates of authorities, it is HTTPS, for this host. With `large` some bodies do not
+        fit into a queue. What a story that failed has left running ends first.
         """
         await self.stop({})
         name, port = split_address(told["address"])
@@ -61,7 +61,8 @@ class Witness:
         trust = ssl.create_default_context(cadata=told["trust"]) if told.get("trust") else None
         self._load = Load(
             self.ledger, lambda: [endpoint], path=told["path"], rate=told["rate"], connections=told["connections"],
-            connect_s=TIMEOUT_S, host=told.get("host") or webhooks.HOST, trust=trust,
+            connect_s=TIMEOUT_S, habits=webhooks.Habits(large=told.get("large", False)),
+            host=told.get("host") or webhooks.HOST, trust=trust,
         )  # fmt: skip
         self._sending = asyncio.create_task(self._load.run())
         return await self.told({})
