@@ -23,12 +23,12 @@ from typing import Any
 from urllib.parse import quote
 
 from tools.build import BuildError, built
-from tools.ports import free_port
 from tools.rabbitmq_root import root_of
 
 from forebay.management import Management
 from forebay.settings import IngestLimits, IngestSettings, Route, Storage, Verification, WorkerSettings, dump
 from forebay.topology import Names, SourceTopology, shared_objects, source_objects
+from forebay_cli.ports import free_port
 from forebay_cli.rabbitmq import REFRESH_S, PrivateBroker, private_broker
 from tests.support.gateway import CREDENTIALS
 

@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.build import BuildError, built
-from tools.ports import free_port
+
+from forebay_cli.ports import free_port
 
 _KEEPER = Path(__file__).resolve().parent.parent / "cli/src/forebay_cli/keeper.py"
 _GRACE_S = 5.0

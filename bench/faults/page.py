@@ -17,7 +17,12 @@ _ACTS_OF = "plain"  # the kind of source whose acts the page tells one by one
 
 
 def page(text: str, results: Mapping[str, Any]) -> str:
-    """The page with these results in it, all else as it was. Raises ValueError if a place for them is missing."""
+    """The page with these results in it, all else as it was.
+
+    Raises ValueError if a place for them is missing, or if they are none of which the page's words are true.
+    """
+    if results["quick"] or set(results["refused_by_status"]) != {"503"} or results["refused_without_retry_after"]:
+        raise ValueError("the page tells of a long run in which every refusal was a 503 with Retry-After")
     above, heading, text = text.partition("\n## Measured\n")
     text = _put(r"(?<=`--long --seed )\d+", str(results["seed"]), text)
     for label, value in _sums(results).items():

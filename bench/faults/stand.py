@@ -25,8 +25,9 @@ from bench.faults.sender import Address, Load
 from forebay.management import Management
 from forebay.process import split_address
 from forebay_cli.local.replica import Replica
-from forebay_cli.local.run import Component, LocalRun, free_port
+from forebay_cli.local.run import Component, LocalRun
 from forebay_cli.local.topology import Broker
+from forebay_cli.ports import free_port
 from forebay_cli.rabbitmq import PrivateBroker
 from forebay_ingest.segments import FOLDER, is_segment
 

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 import forebay_cli
-from forebay_cli.local.run import free_port
+from forebay_cli.ports import free_port
 
 _KEEPER = Path(forebay_cli.__path__[0]) / "keeper.py"
 _START_S = 10.0

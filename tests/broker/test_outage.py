@@ -17,7 +17,7 @@ import pytest
 from forebay.management import SETTLE_S
 from forebay.settings import Deduplication, IngestSettings, OutageBuffer, Storage, dump
 from forebay.topology import SourceTopology, ingest_user, shared_objects, source_objects
-from forebay_cli.local.run import free_port
+from forebay_cli.ports import free_port
 from tests.broker.test_ingest import NAMES
 from tests.receiving.endpoint import SECRET, Client, request, settings
 from tests.receiving.wire import Reply

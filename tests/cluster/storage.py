@@ -45,9 +45,9 @@ class Storage:
     @contextmanager
     def away(self) -> Iterator[None]:
         """In this block nobody answers at its Service."""
-        self._kubectl("scale", _DEPLOYMENT, "--replicas=0")
-        self._kubectl("wait", "--for=delete", "pod", "--selector=app=versitygw", "--timeout=60s")
         try:
+            self._kubectl("scale", _DEPLOYMENT, "--replicas=0")
+            self._kubectl("wait", "--for=delete", "pod", "--selector=app=versitygw", "--timeout=60s")
             yield
         finally:
             self._kubectl("scale", _DEPLOYMENT, "--replicas=1")

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tools.ports import free_port
 
+from forebay_cli.ports import free_port
 from tests.support.shell import blocks
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"

@@ -1,6 +1,7 @@
 """The figures in docs/failure-model.md are those of the committed results."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -32,3 +33,11 @@ def test_a_figure_that_changes_is_on_the_page() -> None:
 def test_a_page_without_a_place_for_a_figure_is_not_written() -> None:
     with pytest.raises(ValueError, match="duplicates"):
         page(TEXT.replace("| duplicates | 104", "| twice | 104"), MEASURED)
+
+
+@pytest.mark.parametrize(
+    "change", [{"quick": True}, {"refused_by_status": {"500": 1, "503": 9}}, {"refused_without_retry_after": 1}]
+)
+def test_results_of_which_the_words_are_not_true_are_not_written(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="every refusal was a 503"):
+        page(TEXT, MEASURED | change)

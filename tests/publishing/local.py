@@ -25,7 +25,7 @@ class LocalPublisher(Publisher):
         await self._watch_clock()
 
     def write(self, publish: bytes) -> bool:
-        """In place of the writer to the socket, which has taken it when this returns."""
+        """In place of the writer to the socket. Never are there many at once."""
         self.written += publish
         if self.outcome is not None:
             asyncio.get_running_loop().call_soon(self._finish, self._next_tag - 1, self.outcome)

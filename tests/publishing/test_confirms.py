@@ -1,5 +1,6 @@
 """What the confirm reader makes of the broker's bytes is what pika makes of them, however they are cut."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -128,13 +129,27 @@ def test_the_end_of_a_connection_is_left_to_pika(way: str) -> None:
         assert ours.recv(1) == b""  # as pika will find it
 
 
-def test_what_can_not_be_understood_ends_the_connection_and_not_the_publish(
-    broker: tuple[socket.socket, Connection],
+@pytest.mark.parametrize("first", ["looked for", "read by pika"])
+async def test_what_can_not_be_understood_ends_the_connection_and_not_the_publish(
+    broker: tuple[socket.socket, Connection], first: str
 ) -> None:
     theirs, connection = broker
-    errors: list[Exception] = []
-    connection._transport._initiate_abort = errors.append
-    theirs.sendall(ack(1) + ack(2)[:-1] + b"?")
-    reader(connection).look()
+    ended: list[Exception] = []
+    connection._transport._initiate_abort = ended.append
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+    confirms = reader(connection)
+    broken = ack(1) + ack(2)[:-1] + b"?"
+    if first == "looked for":
+        theirs.sendall(broken)
+        confirms.look()
+        assert [type(error) for error in ended] == [pika.exceptions.InvalidFrameError]
+        assert told == ended
+    else:
+        with pytest.raises(pika.exceptions.InvalidFrameError):
+            confirms.feed(broken)
+    ended.clear()
+    theirs.sendall(ack(3) + broken)  # in the same turn; pika takes it ill to be told twice
+    confirms.look()
     assert connection.heard == [(1, False)]
-    assert [type(error) for error in errors] == [pika.exceptions.InvalidFrameError]
+    assert ended == []

@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 import aiohttp
 from tools.control_plane import ControlPlane
-from tools.ports import free_port
 
+from forebay_cli.ports import free_port
 from tests.support.apiserver import Answer, Api, namespace
 from tests.support.brokers import VirtualHost
 from tests.support.forks import forked, kill

@@ -18,8 +18,8 @@ from typing import Any
 
 import aiohttp
 from tools.control_plane import ControlPlane, NoControlPlane
-from tools.ports import free_port
 
+from forebay_cli.ports import free_port
 from tests.support.forks import forked
 from tests.support.waiting import eventually
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forebay import settings
-from forebay_cli.local.run import free_port
+from forebay_cli.ports import free_port
 
 ACCESS, SECRET = "test-access", "test-secret"
 CREDENTIALS = f"[default]\naws_access_key_id={ACCESS}\naws_secret_access_key={SECRET}\n".encode()

@@ -6,12 +6,12 @@ Its ports, administrator and cookie, its configuration, and the environment that
 import json
 import os
 import secrets
-import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from forebay.errors import Unavailable
 from forebay_cli.distribution import PATH
+from forebay_cli.ports import free_ports, is_free
 
 NODE = "forebay@localhost"
 PLUGIN = "rabbitmq_management"
@@ -34,7 +34,7 @@ def prepare(folder: Path, refresh_s: float) -> Identity:
     stored = folder / "identity.json"
     if stored.exists():
         return Identity(**json.loads(stored.read_text()))
-    amqp, management, distribution = _free_ports(3)
+    amqp, management, distribution = free_ports(3)
     identity = Identity(
         amqp_port=amqp,
         management_port=management,
@@ -100,7 +100,7 @@ def environment_of(identity: Identity, folder: Path) -> dict[str, str]:
 def require_free(identity: Identity, folder: Path) -> None:
     """Raise Unavailable if somebody listens where the broker will: clearer than what it says itself, and sooner."""
     for port in (identity.distribution_port, identity.amqp_port, identity.management_port):
-        if not _is_free(port):
+        if not is_free(port):
             raise Unavailable(
                 f"port {port} of 127.0.0.1 is taken: does another broker run in {folder}? If not, delete the folder"
             )
@@ -109,27 +109,3 @@ def require_free(identity: Identity, folder: Path) -> None:
 def _no_epmd(identity: Identity) -> str:
     """With a distribution port that both sides know, nobody needs the port mapper, a daemon that would outlive us."""
     return f"-start_epmd false -erl_epmd_port {identity.distribution_port}"
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on, below those that the kernel hands out to clients.
-
-    One of the latter would, while the broker is down, sooner or later be given to a client that is trying to reach that
-    very port, which then talks to itself.
-    """
-    ports: set[int] = set()
-    while len(ports) < count:
-        port = 20_000 + secrets.randbelow(12_000)
-        if _is_free(port):
-            ports.add(port)
-    return list(ports)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are winding down do not count
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -8,7 +8,6 @@ Leaving the block drains and ends the processes and removes the run's users from
 
 import asyncio
 import os
-import secrets as randomness
 import shutil
 import socket
 import tempfile
@@ -26,6 +25,7 @@ from forebay_cli.local.command import launch
 from forebay_cli.local.pod import Pod, pods
 from forebay_cli.local.replica import Replica
 from forebay_cli.local.topology import Broker, Place
+from forebay_cli.ports import free_port
 from forebay_cli.private import make_private_folder
 from forebay_operator.desired import TOKEN, Platform, broker_secret, desired, with_token
 from forebay_operator.desired.lanes import with_leaving
@@ -263,13 +263,3 @@ def checked_port(port: int) -> int:
         except OSError as error:
             raise SpecError(f"port {port} can not be had ({error.strerror}); --port 0 takes a free one") from error
     return port
-
-
-def free_port() -> int:
-    """A free port below those that the kernel hands out to clients: it stays ours while a process starts again."""
-    while True:
-        port = 20_000 + randomness.randbelow(12_000)
-        try:
-            return checked_port(port)
-        except SpecError:
-            continue

@@ -3,6 +3,7 @@
 Every other frame goes to pika as it came and in its turn: a returned message is known before its confirm is told.
 """
 
+import asyncio
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +31,7 @@ class ConfirmReader:
         self._rest = take_over(connection, self.feed)
 
     def look(self) -> None:
-        """Read what has come since this turn of the loop began. An end or error of the socket is left to pika, which meets it next."""
+        """Read what has come by now. An end or error of the socket is left to pika, which meets it next."""
         if self._socket is None or self._feeding:
             return
         try:
@@ -40,17 +41,13 @@ class ConfirmReader:
         try:
             self.feed(data)
         except Exception as error:  # noqa: BLE001  # whoever publishes has nothing to do with it; pika, too, gives such a stream up
+            context = {"message": "the broker's confirms could not be read", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
             self._connection._transport._initiate_abort(error)  # noqa: SLF001
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the socket."""
         self._feeding = True
-        try:
-            self._feed(data)
-        finally:
-            self._feeding = False
-
-    def _feed(self, data: bytes) -> None:
         buffer = self._rest + data if self._rest else data
         self._connection.bytes_received += len(data)  # pika's heartbeats watch it
         offset, size = 0, len(buffer)
@@ -61,3 +58,4 @@ class ConfirmReader:
                 hand_to_pika(self._connection, buffer[offset:end])
             offset = end
         self._rest = buffer[offset:]
+        self._feeding = False  # after an error it stays: what follows is out of step, and nobody looks for it

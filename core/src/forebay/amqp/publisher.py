@@ -110,9 +110,9 @@ class Publisher:
         self._pending[self._next_tag] = (done, size, self._loop.time() + self._confirm_s, message_id)
         self._next_tag += 1
         self.in_flight_bytes += size
-        if self._writer.write(publish) and self._confirms is not None:
-            # Of hundreds of webhooks in one turn the first are answered while the last are still being read: 5 % more a second.
-            self._confirms.look()
+        if self._writer.write(publish):
+            assert self._confirms is not None, "it comes and goes with the writer"
+            self._confirms.look()  # for the turn is a long one: what is confirmed by now need not wait for its end
 
     async def publish(self, exchange: str, routing_key: str, message: AmqpMessage) -> None:
         """Publish and wait for the confirm.
@@ -155,7 +155,7 @@ class Publisher:
         channel.confirm_delivery(partial(self._on_nack, connection), callback=lambda _: self._open(connection))
 
     def on_down(self, reason: str) -> None:  # noqa: ARG002  # the link keeps the reason
-        self._writer = None
+        self._writer = self._confirms = None
         self._fail_all(Outcome.DISCONNECTED)
 
     def on_blocked(self, *, blocked: bool) -> None:

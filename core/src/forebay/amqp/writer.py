@@ -1,6 +1,6 @@
 """Writes prepared frames to pika's connection, many in one system call.
 
-This is the only place that reaches below pika's public face; `check_pika` refuses a version it was not tried with.
+Here, in `reader` and in `confirms` we reach below pika's public face; `check_pika` refuses a version that was not tried.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 TRIED_WITH = "1.4."
 
 # Bytes that do not wait for the end of the turn. Of hundreds of webhooks in one turn the broker stores the first while the last are
-# still being read: 8 % more a second at 256 connections, where the two had taken turns. Half as many cost both of them more: each
-# piece is a system call here, and wakes the broker's reader, its channel and its log there.
+# still being read: 8 % more a second at 256 connections, where the two had taken turns. In pieces of half the size both work more:
+# each is a system call here, and wakes the broker's reader, its channel and its log there.
 _MANY = 48 * 1024
 
 
@@ -49,7 +49,7 @@ class FrameWriter:
     def write(self, frames: bytes) -> bool:
         """Write complete frames; they leave when the present turn of the loop ends, or when many have come together.
 
-        Whether they have left: then the turn is a long one.
+        True where many had: the turn is a long one.
         """
         if not self._chunks:
             self._loop.call_soon(self.flush)
