@@ -1,10 +1,8 @@
 """From nothing to the first webhook, as somebody does it who reads docs/install.md; then a source with a destination."""
 
-import time
-
 import pytest
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, until
 from tests.cluster.conftest import INSTALL
 from tests.cluster.tenant import SOURCE, Tenant
 from tests.support.shell import told
@@ -28,8 +26,7 @@ def test_a_signed_webhook_goes_through_the_service_to_a_service(someone: Tenant)
     someone.apply()
     someone.wait_ready()
     someone.load(rate=50)
-    while someone.ledger["sent"] < 250:
-        time.sleep(0.2)
+    until(lambda: someone.ledger["sent"] >= 250, "250 webhooks are sent")
     account = someone.account()
     assert account["acked"] == account["sent"] >= 250, account
     assert account["lost"] == account["left_in_queues"] == 0, account

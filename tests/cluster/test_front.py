@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, until
 from tests.cluster.conftest import INSTALL
 from tests.cluster.front import BY_INGRESS, BY_ROUTE, CERTIFICATE, NAMESPACE, Front
 from tests.cluster.tenant import Tenant
@@ -51,8 +51,7 @@ def test_a_signed_webhook_comes_in_by_https_and_goes_out_to_a_service(
     assert url == f"https://{host}/{someone.namespace}/ledger"
     first = _first(someone, "ledger", within_s=10, **proxy.door(host))
     someone.load(rate=50, door=proxy.door(host))
-    while someone.ledger["sent"] < 250:
-        time.sleep(0.2)
+    until(lambda: someone.ledger["sent"] >= 250, "250 webhooks are sent")
     account = someone.account()
     assert account["acked"] == account["sent"] - first["REFUSED"] >= 250 - first["REFUSED"], account
     assert account["lost"] == account["left_in_queues"] == account["damaged"] == account["misnamed"] == 0, account

@@ -1,12 +1,11 @@
 """Bodies that are too large for a queue go by a real object storage, and nothing but them waits for it when it is away."""
 
-import time
 from typing import Any
 
 import pytest
 
 from bench.faults.webhooks import LARGE_EVERY
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, until
 from tests.cluster.storage import Storage
 from tests.cluster.tenant import Tenant
 
@@ -53,5 +52,4 @@ def test_large_bodies_come_out_whole_and_small_ones_do_not_need_the_storage(
 
 def _wait_sent(someone: Tenant, more: int) -> None:
     enough = someone.ledger["sent"] + more
-    while someone.ledger["sent"] < enough:
-        time.sleep(0.2)
+    until(lambda: someone.ledger["sent"] >= enough, f"{more} webhooks more are sent")

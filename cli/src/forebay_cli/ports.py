@@ -1,6 +1,6 @@
 """TCP ports of 127.0.0.1 that nobody listens on."""
 
-import random
+import secrets
 import socket
 
 
@@ -17,7 +17,7 @@ def free_ports(count: int) -> list[int]:
     """So many different ones."""
     ports: set[int] = set()
     while len(ports) < count:
-        port = random.randint(20_000, 31_999)  # noqa: S311  # no secret
+        port = 20_000 + secrets.randbelow(12_000)  # the kernel's: two processes forked from one draw different ones
         if is_free(port):
             ports.add(port)
     return list(ports)
