@@ -67,9 +67,12 @@ class Place:
         confirmed: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         publish = frames.publish_frames(
             frames.method_frame(NAMES.exchange.encode(), QUEUE.encode()),
-            content_type=b"x/y", table=table, message_id=b"poison", timestamp=1, app_id=b"", body=b"\0\xff",
+            frames.short(b"x/y"),
+            table,
+            frames.ending(b"poison", 1, b""),
+            b"\0\xff",
             frame_max=self.publisher.frame_max,
-        )  # fmt: skip
+        )
         self.publisher.send(publish, b"poison", confirmed.set_result)
         assert await confirmed is Outcome.CONFIRMED
 

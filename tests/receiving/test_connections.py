@@ -458,6 +458,76 @@ async def test_a_client_that_hangs_up_after_its_request_changes_nothing_for_the_
         assert it.metric("forebay_ingest_hangups_total") == 1
 
 
+# ------------------------------------------------------------------------------------ what happens within one turn of the loop
+
+
+async def test_pieces_that_come_within_a_turn_are_one_stream(endpoint: Opener) -> None:
+    async with endpoint() as it, it.client() as client:
+        (connection,) = await appeared(it)
+        for at in range(0, len(GOOD * 2), 50):
+            connection.data_received((GOOD * 2)[at : at + 50])
+        assert [reply.status for reply in await client.answers(2)] == [202, 202]
+        assert len(it.broker.published) == 2
+
+
+async def test_a_sender_that_ends_within_the_turn_of_its_request_is_answered_and_ended(endpoint: Opener) -> None:
+    async with endpoint() as it, it.client() as client:
+        (connection,) = await appeared(it)
+        connection.data_received(GOOD)
+        connection.eof_received()
+        assert statuses(await client.rest()) == [202]
+
+
+async def test_a_sender_that_ends_within_the_turn_of_half_a_request_is_ended(endpoint: Opener) -> None:
+    async with endpoint() as it, it.client() as client:
+        (connection,) = await appeared(it)
+        connection.data_received(GOOD[:-1])
+        connection.eof_received()
+        assert await client.rest() == b""
+        assert not it.broker.published
+
+
+async def test_a_webhook_whose_sender_is_gone_within_its_turn_is_kept(endpoint: Opener) -> None:
+    async with endpoint() as it, it.client():
+        (connection,) = await appeared(it)
+        transport = connection._transport
+        assert transport is not None
+        transport.abort()  # the loop tells of it before the end of the turn, or after
+        connection.data_received(GOOD)
+        await eventually(so(lambda: it.broker.published), every_s=0.002)
+        assert it.metric("forebay_ingest_hangups_total") == 1
+
+
+async def test_nobody_makes_room_before_what_it_has_sent_was_looked_at(endpoint: Opener) -> None:
+    async with endpoint() as it, it.client() as client:
+        (connection,) = await appeared(it)
+        connection.data_received(GOOD)
+        assert not connection.leave()
+        assert [reply.status for reply in await client.answers()] == [202]
+
+
+async def test_a_fault_of_ours_in_one_request_is_not_the_end_of_those_behind_it(
+    endpoint: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with endpoint() as it, it.client() as first, it.client() as second:
+        await eventually(so(lambda: len(it.ingest.connections) == 2), every_s=0.001)
+        problems: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        check = it.ingest.receiver.check
+        faults = [True]
+
+        def faulty(head: Any, length: int | None) -> Any:
+            if faults.pop() if faults else False:
+                raise ZeroDivisionError
+            return check(head, length)
+
+        monkeypatch.setattr(it.ingest.receiver, "check", faulty)
+        for connection in it.ingest.connections:
+            connection.data_received(GOOD)
+        assert sorted([(await one.answers())[0].status for one in (first, second)]) == [202, 503]
+        assert len(problems) == 1
+
+
 # ---------------------------------------------------------------------------------------------------------- backpressure
 
 

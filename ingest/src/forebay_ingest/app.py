@@ -23,6 +23,7 @@ from forebay.storage import Storage
 from forebay.telemetry import Log
 from forebay.tracing import from_environment
 from forebay_ingest.answers import Answers
+from forebay_ingest.arrivals import Arrivals
 from forebay_ingest.capture import Capture
 from forebay_ingest.claim_measures import ClaimMeasures
 from forebay_ingest.claims import Claims
@@ -33,6 +34,7 @@ from forebay_ingest.guard import Guard
 from forebay_ingest.handshakes import Door, Keep
 from forebay_ingest.listeners import Listeners
 from forebay_ingest.measures import Measures
+from forebay_ingest.parsing import WholeReader
 from forebay_ingest.receive import Receiver
 from forebay_ingest.remembering import remembering
 from forebay_ingest.shelter import shelter
@@ -66,10 +68,10 @@ class Ingest:
     def __init__(self, runtime: Runtime, log: Log) -> None:
         self.settings = load(IngestSettings, runtime.root / SETTINGS_FILE)
         self.limits = self.settings.limits
+        self.arrivals = Arrivals(WholeReader(self.limits, asyncio.get_running_loop()), asyncio.get_running_loop())
         self.guard = Guard(self.settings.guarding) if self.settings.guarding else None
         self.connections: set[Connection] = set()
-        self.strangers = Strangers()
-        self.departures = Departures(_ENDED)
+        self.strangers, self.departures = Strangers(), Departures(_ENDED)
         self.reading_bytes, self.draining = 0, False
         self._runtime = runtime
         self._log = log

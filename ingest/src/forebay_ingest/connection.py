@@ -10,7 +10,7 @@ import enum
 from typing import Any, Protocol, cast
 
 from aiohttp import hdrs
-from aiohttp._http_parser import HttpRequestParser  # the compiled one, or no start at all
+from aiohttp._http_parser import HttpRequestParser
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.streams import EMPTY_PAYLOAD
 
@@ -18,11 +18,13 @@ from forebay.settings import IngestLimits
 from forebay.signatures.replies import Reply
 from forebay_ingest import answers
 from forebay_ingest.answers import Answers, Refusal
+from forebay_ingest.arrivals import Arrivals
 from forebay_ingest.claims import Claims, Intake
 from forebay_ingest.departures import Departures
 from forebay_ingest.guard import Guard
 from forebay_ingest.handshakes import Door
 from forebay_ingest.head import refusal_of, size_of
+from forebay_ingest.parsing import Whole, made_parser
 from forebay_ingest.receive import Receiver, Verdict
 from forebay_ingest.strangers import Strangers
 from forebay_ingest.url_token import UrlTokens
@@ -34,6 +36,7 @@ class Endpoint(Protocol):
 
     limits: IngestLimits
     answers: Answers
+    arrivals: Arrivals
     guard: Guard | None  # None: nobody is told apart
     url_tokens: UrlTokens | None  # None: the path is no secret
     receiver: Receiver | Door | WaitingRoom
@@ -48,6 +51,7 @@ class Endpoint(Protocol):
 
 class _State(enum.Enum):
     IDLE = enum.auto()  # between requests
+    HEARD = enum.auto()  # something has come, and is looked at before the turn of the loop ends
     HEAD = enum.auto()  # a head has begun
     BODY = enum.auto()  # a body is being read
     SPOOL = enum.auto()  # a body is being read that is too large for the queue
@@ -57,12 +61,11 @@ class _State(enum.Enum):
 
 
 # By names of the module's: Python 3.11 takes 80 ns to find a member in its enumeration, and a webhook asks ten times.
-_IDLE, _HEAD, _BODY, _SPOOL, _WAITING, _TURN, _CLOSING = _State
+_IDLE, _HEARD, _HEAD, _BODY, _SPOOL, _WAITING, _TURN, _CLOSING = _State
 _READING = (_IDLE, _HEAD, _BODY)
 _PARSING = (*_READING, _SPOOL)  # of the last one the disk sets the pace
+_ENGAGED = (_HEARD, _WAITING)  # whatever it is, it is looked at before anything is ended
 
-# Bytes of a request's target at most.
-_MAX_TARGET = 16 * 1024
 # Bytes that the parser is given at a time. It keeps what lies behind a complete request, uncounted. Fewer where there may be
 # chunks: of a single byte each, they take it 2 µs apiece.
 _SLICE, _SMALL_SLICE = 16 * 1024, 4 * 1024
@@ -82,8 +85,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog", "_behind", "_block", "_body", "_choked", "_clean", "_client", "_collected", "_endpoint",
-        "_faults", "_framed", "_half_closed", "_head", "_held", "_intake", "_keep_alive", "_length", "_loop", "_parser",
-        "_paused", "_peer", "_state", "_stranger", "_swallowed", "_transport", "deadline",
+        "_faults", "_framed", "_half_closed", "_head", "_held", "_intake", "_keep_alive", "_length", "_loop", "_method",
+        "_parser", "_paused", "_peer", "_state", "_stranger", "_swallowed", "_transport", "deadline",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
@@ -95,6 +98,7 @@ class Connection(asyncio.Protocol):
         self._client = b""  # for whom: behind a proxy that is trusted, another one with each request
         self._state = _IDLE
         self._head: Any = None  # aiohttp's RawRequestMessage
+        self._method = ""  # of the request whose head has come and that is not answered yet
         self._body: Any = EMPTY_PAYLOAD  # aiohttp's StreamReader
         self._collected = bytearray()  # of a body that comes in parts
         self._intake: Intake | None = None  # takes it instead, where it is too large for the queue
@@ -133,7 +137,10 @@ class Connection(asyncio.Protocol):
         self.deadline = self._loop.time() + limits.first_byte_s
 
     def data_received(self, data: bytes) -> None:
-        if self._state in _READING and (len(data) <= _SMALL_SLICE or len(data) <= self._slice):
+        if self._state is _IDLE and self._clean:
+            self._state = _HEARD
+            self._endpoint.arrivals.add(self, data)
+        elif self._state in _READING and (len(data) <= _SMALL_SLICE or len(data) <= self._slice):
             self._feed(data)
         elif self._state is _CLOSING:
             self._swallow(len(data))
@@ -145,7 +152,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A sender may close its side and still wait for the answers of what it has sent whole."""
         self._half_closed = True
-        if self._state not in (_WAITING, _TURN) and not (self._state is _SPOOL and self._backlog):
+        if self._state not in (*_ENGAGED, _TURN) and not (self._state is _SPOOL and self._backlog):
             self._endpoint.departures.add(self)
         return True
 
@@ -185,7 +192,7 @@ class Connection(asyncio.Protocol):
 
     def overdue(self, now: float) -> bool:
         """Whether the deadline has passed and counts; the broker's confirm has a clock of its own."""
-        return self.deadline <= now and self._state is not _WAITING and self._transport is not None
+        return self.deadline <= now and self._state not in _ENGAGED and self._transport is not None
 
     def expired(self) -> None:
         """The deadline has passed."""
@@ -207,18 +214,37 @@ class Connection(asyncio.Protocol):
 
     def leave(self) -> bool:
         """Make room for another one, without a word; False while its webhook is with the receiver."""
-        if self._state is _WAITING or self._transport is None:
+        if self._state in _ENGAGED or self._transport is None:
             return False
         self._abort()
         return True
 
     # ---------------------------------------------------------------------------------------------------- the request
 
+    def heard(self, data: bytes, whole: Whole | None) -> None:
+        """Go on with what has come between two requests: a whole one, or anything else."""
+        if self._state is not _HEARD:
+            return  # it was ended meanwhile
+        self._state = _IDLE
+        try:
+            if whole is not None:
+                self._take(*whole)
+            elif self._transport is not None:
+                self._endpoint.reading_bytes += len(data)
+                self._backlog = data + self._backlog
+                self._pump()
+        except Exception as error:  # noqa: BLE001  # others, who come behind it, have nothing to do with it
+            self._loop.call_exception_handler({"message": "a request could not be handled", "exception": error})
+            self._refuse(answers.UNHANDLED)
+        if self._half_closed and self._state in _READING:
+            self._endpoint.departures.add(self)
+
     def _feed(self, data: bytes) -> None:
         size = len(data)
         if self._state is _IDLE:
             if self._parser is None:
-                self._parser = self._made_parser()
+                # Not before there is something to read in parts: it is most of what a connection costs, and strangers open many.
+                self._parser = made_parser(self._endpoint.limits, self._loop, self)
             self._state = _HEAD
             self.deadline = self._loop.time() + self._endpoint.limits.headers_s
             end = data.find(b"\r\n\r\n") if self._clean else -1
@@ -228,20 +254,6 @@ class Connection(asyncio.Protocol):
         elif self._behind >= 0:
             self._behind += size
         self._parse(data)
-
-    def _made_parser(self) -> HttpRequestParser:
-        """Not before there is something to read: it is most of what a connection costs, and strangers open many that say nothing."""
-        limits = self._endpoint.limits
-        return HttpRequestParser(
-            self,
-            self._loop,
-            limits.body_bytes + 1,
-            max_line_size=min(limits.header_bytes, _MAX_TARGET),
-            max_headers=limits.header_count,
-            max_field_size=limits.header_bytes,
-            auto_decompress=False,  # the signature is over the bytes as sent; and no zip bomb is ever opened here
-            max_msg_queue_size=1,
-        )
 
     def _parse(self, data: bytes) -> None:
         """Without data: go on with what the parser has kept, which is at most a slice."""
@@ -264,25 +276,28 @@ class Connection(asyncio.Protocol):
             else:
                 self._shed()
 
+    def _take(self, head: Any, block: bytes, body: bytes) -> None:
+        """A request that came in one piece."""
+        if self._transport is None:
+            self._endpoint.receiver.hung_up()
+        self._block, self._behind, self._length = block, len(body), len(body)
+        refusal = self._admit(head)
+        if refusal is None:
+            self._complete(body)
+        else:
+            self._refuse(refusal)
+
     def _begin(self, head: Any, body: Any, *, size: int, upgraded: bool) -> None:
-        opened: Any = head if (tokens := self._endpoint.url_tokens) is None else tokens.opened(head)
-        self._head, self._body = opened or head, body
+        self._body = body
         # An offer to speak another protocol is passed over (RFC 9110 §7.8), but the parser stops at it.
-        self._keep_alive = self._keep_alive and not (head.should_close or head.upgrade or upgraded)
+        self._keep_alive = self._keep_alive and not (head.upgrade or upgraded)
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         self._length = (None if head.chunked else 0) if length is None else int(length)
         limits = self._endpoint.limits
-        if head.version is not HttpVersion11 and head.version is not HttpVersion10:
-            refusal: Refusal | None = answers.BAD_REQUEST  # the parser takes HTTP/0.9 and 2.0 for requests too
-        elif self._held + (size or _SLICE) > limits.header_bytes and size_of(head) > limits.header_bytes:
+        refusal = self._admit(head)
+        too_large = self._held + (size or _SLICE) > limits.header_bytes and size_of(head) > limits.header_bytes
+        if too_large and refusal is None:
             refusal = answers.HEADERS_TOO_LARGE
-        elif opened is None:
-            refusal = answers.NOT_FOUND
-        else:
-            refusal = self._endpoint.receiver.check(opened, self._length)
-        if (guard := self._endpoint.guard) is not None:
-            self._client = guard.client_of(head, self._peer)
-            refusal = guard.check(self._client) or refusal
         if refusal is not None:
             self._refuse(refusal)
         elif body.is_eof():
@@ -292,6 +307,24 @@ class Connection(asyncio.Protocol):
             self._state = _BODY
             self.deadline = self._loop.time() + limits.body_s
             self._continue_body(size)
+
+    def _admit(self, head: Any) -> Refusal | None:
+        """Take up a request by its head, of which the length of its body is known; or say why it is refused."""
+        endpoint, version = self._endpoint, head.version
+        opened: Any = head if endpoint.url_tokens is None else endpoint.url_tokens.opened(head)
+        self._head, self._method = opened, head.method
+        if head.should_close or version is not HttpVersion11:
+            self._keep_alive = False
+        if version is not HttpVersion11 and version is not HttpVersion10:
+            refusal: Refusal | None = answers.BAD_REQUEST  # the parser takes HTTP/0.9 and 2.0 for requests too
+        elif opened is None:
+            refusal = answers.NOT_FOUND
+        else:
+            refusal = endpoint.receiver.check(opened, self._length)
+        if endpoint.guard is not None:
+            self._client = endpoint.guard.client_of(head, self._peer)
+            refusal = endpoint.guard.check(self._client) or refusal
+        return refusal
 
     def _invite(self, head: Any) -> None:
         """Let a sender go on that waits for it (RFC 9110 §10.1.1), now that the head has passed."""
@@ -319,13 +352,16 @@ class Connection(asyncio.Protocol):
             self._refuse(answers.OVERLOADED)
 
     def _complete(self, body: bytes) -> None:
-        self._release()
+        if self._held:
+            self._release()
         if len(body) > self._endpoint.inline_bytes:
             self._outgrow(body)
             return
         self._state = _WAITING
+        head, block = self._head, self._block
+        self._let_go()  # now: the next connection's request gets memory that is in the processor's cache still
         try:
-            self._endpoint.receiver.receive(self._head, body, self._block, self._client, self._answer)
+            self._endpoint.receiver.receive(head, body, block, self._client, self._answer)
         except Exception as error:  # noqa: BLE001  # one webhook that can not be handled ends nothing but its connection
             self._loop.call_exception_handler({"message": "a webhook could not be handled", "exception": error})
             if self._state is _WAITING:
@@ -357,6 +393,7 @@ class Connection(asyncio.Protocol):
             self._refuse(refusal)
         elif self._body.is_eof():
             self._intake, self._state = None, _WAITING
+            self._let_go()
             intake.finish(self._answer)
 
     def _abandon(self) -> None:
@@ -387,31 +424,32 @@ class Connection(asyncio.Protocol):
         if self._stranger:
             self._stranger = False
             self._endpoint.strangers.discard(self)
-        close = not self._keep_alive or self._endpoint.draining or self._head.version != HttpVersion11
+        close = not self._keep_alive or self._endpoint.draining
         transport.write(self._endpoint.answers.accepted(verdict, close=close))
         self._next(close=close)
 
     def _reply(self, reply: Reply) -> None:
         """Answer a handshake."""
         if self._transport is not None:
-            close = not self._keep_alive or self._endpoint.draining or self._head.version != HttpVersion11
-            head_only = self._head.method == "HEAD"
+            close = not self._keep_alive or self._endpoint.draining
+            head_only = self._method == "HEAD"
             self._transport.write(self._endpoint.answers.replied(reply, close=close, head_only=head_only))
             self._next(close=close)
 
     def _refuse(self, refusal: Refusal) -> None:
-        endpoint, head = self._endpoint, self._head
+        endpoint = self._endpoint
         endpoint.receiver.refused(refusal, self._client)
         unread = self._state is not _WAITING and not self._body.is_eof()
-        ends = head is None or not self._keep_alive or endpoint.draining or head.version != HttpVersion11
+        ends = not self._method or not self._keep_alive or endpoint.draining
         if self._stranger and refusal.status < 500:
             self._faults += 1
         close = refusal.close or unread or ends or self._faults >= _FAULTS
         self._release()
         self._abandon()
         if self._transport is not None:
-            head_only = head is not None and head.method == "HEAD"
+            head_only = self._method == "HEAD"
             self._transport.write(endpoint.answers.refused(refusal, close=close, head_only=head_only))
+            self._let_go()
             self._next(close=close)
 
     def _next(self, *, close: bool) -> None:
@@ -420,10 +458,10 @@ class Connection(asyncio.Protocol):
             self._close()
             return
         alone = self._behind == self._length  # nothing came behind the request
-        self._head, self._body, self._block = None, EMPTY_PAYLOAD, b""
+        self._method = ""
         self.deadline = self._loop.time() + self._endpoint.limits.keep_alive_s
-        assert self._parser is not None
-        self._parser.message_consumed()
+        if self._parser is not None:
+            self._parser.message_consumed()
         if alone and not (self._backlog or self._half_closed or self._choked):
             self._state = _IDLE
             return
@@ -437,8 +475,9 @@ class Connection(asyncio.Protocol):
         if self._state is not _TURN or self._choked or self._transport is None:
             return
         self._state = _IDLE
-        self._clean, self._behind = False, -1
-        self._parse(b"")
+        if self._parser is not None:
+            self._clean, self._behind = False, -1
+            self._parse(b"")
         self._pump()
         ended = _READING if self._half_closed else () if self._keep_alive else (_IDLE,)
         if self._state in ended:
@@ -476,6 +515,10 @@ class Connection(asyncio.Protocol):
     def _hold(self, size: int) -> None:
         self._held += size
         self._endpoint.reading_bytes += size
+
+    def _let_go(self) -> None:
+        """Keep nothing of a request that somebody else has now, or nobody."""
+        self._head, self._body, self._block = None, EMPTY_PAYLOAD, b""
 
     def _release(self) -> None:
         if self._held:

@@ -7,8 +7,20 @@ The result is byte for byte what `forebay.envelope.encode` describes; a test dec
 from dataclasses import dataclass
 from functools import lru_cache
 
-from forebay.amqp import frames
-from forebay.amqp.frames import cut, int_item, int_key, length, text_item, text_key
+from forebay.amqp.frames import (
+    cut,
+    ending,
+    int64,
+    int_item,
+    int_key,
+    length,
+    method_frame,
+    publish_frames,
+    short,
+    text_item,
+    text_key,
+    uint32,
+)
 from forebay.envelope import (
     APP_ID,
     CLAIM_BYTES,
@@ -57,52 +69,56 @@ class Prepared:
         names = Names.of(settings.source)
         queues = settings.places
         exchange = names.exchange.encode()
-        self._methods = {queue: frames.method_frame(exchange, names.queue(queue).encode()) for queue in queues}
+        self._methods = {queue: method_frame(exchange, names.queue(queue).encode()) for queue in queues}
         self._sources = {
             queue: text_item(b"forebay-source", settings.source.encode()) + text_item(b"forebay-queue", queue.encode())
             for queue in queues
         }
         # Most webhooks of a source come the same way; a stranger who varies it makes nothing grow.
-        self._way = lru_cache(maxsize=64)(self._way_of)
+        self._way = lru_cache(maxsize=64)(_way)
 
     def publish(self, queue: str, received: Received, frame_max: int) -> bytes:
         """All frames of the publish of one webhook into a queue or lane. Raises OversizedError for headers that are too large to be kept."""
-        block, client = received.header_block, received.client
+        block, client, now = received.header_block, received.client, received.received_at
         if not block.isascii():
             block = _readable(block)
+        whole = received.claim is None
+        kind, way = self._way(received.method, received.target, whole, received.content_type, received.event_type)
         items = [
-            self._way(queue, received.method, received.target, received.claim is None),
-            *(_RECEIVED_AT, received.received_at.to_bytes(8, "big")),
-            *(_CLIENT, length(client), client),
-            *(_BLOCK, length(block), block),
-        ]
+            way, self._sources[queue],
+            _RECEIVED_AT, int64(now),
+            _CLIENT, uint32(len(client)), client,
+            _BLOCK, uint32(len(block)), block,
+        ]  # fmt: skip
         if received.delivery_id is not None:
             items += _item(_DELIVERY_ID, received.delivery_id)
-        if received.event_type is not None:
-            items += _item(_EVENT_TYPE, received.event_type)
         if received.key is not None:
             items += _item(_KEY, received.key)
         if received.traceparent is not None:
             items += _item(_TRACEPARENT, received.traceparent)
         if received.claim is not None:
             items += _reference(received.claim)
-        return frames.publish_frames(
+        return publish_frames(
             self._methods[queue],
-            # One that is too long is still whole in the header block.
-            content_type=None if received.content_type is None else cut(received.content_type),
-            table=b"".join(items),
-            message_id=received.event_id,
-            timestamp=received.received_at // 1000,
-            app_id=_APP_ID,
-            body=received.body,
+            kind,
+            b"".join(items),
+            ending(received.event_id, now // 1000, _APP_ID),
+            received.body,
             frame_max=frame_max,
             reserve=GROWTH if frame_max >= 2 * GROWTH else 0,
         )
 
-    def _way_of(self, queue: str, method: str, target: str, whole: bool) -> bytes:
-        """The items of the table that say whose the webhook is, how it was sent, and whether its body is here."""
-        version = int_item(b"forebay-envelope", VERSION if whole else CLAIMED_VERSION)
-        return b"".join((version, self._sources[queue], *_item(_METHOD, method), _TARGET, *_counted(target)))
+
+def _way(
+    method: str, target: str, whole: bool, content_type: str | None, event_type: str | None
+) -> tuple[bytes, bytes]:
+    """The content type as a short string, and the items of the table that say how a webhook was sent, and whether its body is here."""
+    version = int_item(b"forebay-envelope", VERSION if whole else CLAIMED_VERSION)
+    items = [version, *_item(_METHOD, method), _TARGET, *_counted(target)]
+    if event_type is not None:
+        items += _item(_EVENT_TYPE, event_type)
+    # A content type that is too long for a short string is still whole in the header block.
+    return b"" if content_type is None else short(cut(content_type)), b"".join(items)
 
 
 def _item(key: bytes, value: str) -> tuple[bytes, bytes, bytes]:

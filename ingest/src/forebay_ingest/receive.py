@@ -111,9 +111,10 @@ class Receiver:
 
     def check(self, head: Any, length: int | None) -> Refusal | None:
         """What a request's head (aiohttp's RawRequestMessage) and its Content-Length already decide."""
-        path = target_of(head).partition("?")[0]
-        if path != self._path and not path.startswith(self._below):
-            return answers.NOT_FOUND
+        if head.path != self._path:
+            path = target_of(head).partition("?")[0]
+            if path != self._path and not path.startswith(self._below):
+                return answers.NOT_FOUND
         if head.method not in self._methods:
             return answers.METHOD
         if self._content_types and media_type(head.headers) not in self._content_types:
@@ -198,7 +199,7 @@ class Receiver:
     def take_in(self, head: Any, body: bytes, block: bytes, client: bytes, now_ms: int) -> tuple[str, Received]:
         """The webhook's queue, and what is known of it."""
         headers, target = head.headers, target_of(head)
-        suffix = target.partition("?")[0][len(self._path) :]
+        suffix = "" if target == self._path else target.partition("?")[0][len(self._path) :]
         queue, lane, key, event_type = self._router.route(headers, suffix, body)
         received = Received(
             event_id=self._ids.next(now_ms).encode(),

@@ -49,10 +49,15 @@ class Router:
         wanted = any(route.match.event_types for route in routes)
         self._field = name if place == "json" and wanted else None
         by_field = any(route.match.json_path is not None for route in routes)
+        # Most sources have one queue and no lanes: of their webhooks nothing is decided.
+        one = spread is None and self._field is None and self._routes[0][1] is None
+        self._only = self._routes[0][0] if one else None
         self.reads_body = self._field is not None or by_field or (spread is not None and spread.reads_body)
 
     def route(self, headers: Mapping[str, str], suffix: str, body: bytes) -> Routed:
         """Where a webhook goes. `suffix` is what of the path follows the source's own path."""
+        if self._only is not None:
+            return self._only, None, None, self._told(headers)
         webhook = _Webhook(headers, suffix, body)
         webhook.event_type = self._event_type(webhook)
         for queue, matches in self._routes:
@@ -67,12 +72,15 @@ class Router:
 
     def _event_type(self, webhook: _Webhook) -> str | None:
         if self._header is not None:
-            value = webhook.headers.get(self._header)
-            return None if value is None else value[:KEPT]
+            return self._told(webhook.headers)
         if self._field is not None:
             value = dig(webhook.json(), self._field)
             return value[:KEPT] if isinstance(value, str) else None
         return None
+
+    def _told(self, headers: Mapping[str, str]) -> str | None:
+        value = None if self._header is None else headers.get(self._header)
+        return None if value is None else value[:KEPT]
 
 
 _Predicate = Callable[[_Webhook], bool]

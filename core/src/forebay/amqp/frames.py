@@ -7,11 +7,10 @@ of the endpoint's CPU.
 """
 
 import struct
-from collections.abc import Sequence
 
 _METHOD, _HEADER, _BODY, _END = 1, 2, 3, b"\xce"
 _FRAME = struct.Struct(">BHI")
-_INT64 = struct.Struct(">cq")
+_END_AND_FRAME = struct.Struct(">BBHI")
 _ACK = struct.Struct(">BHIHHQBB")
 
 _BASIC, _ACK_METHOD = 60, 80
@@ -25,12 +24,19 @@ _FLAGS = _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | _APP_ID
 # A content header up to its property flags: the frame's own three, class, a weight that is always 0, the body's size, flags.
 _CONTENT = struct.Struct(">BHIHHQH")
 _PERSISTENT = b"\x02"
+# Bytes of a content header's payload that are always there: what is packed but for the frame's own seven, and the table's length.
+_FIXED = _CONTENT.size - 7 + 4
 
 CHANNEL = 1  # the one channel of a link
 MAX_SHORT = 255  # bytes of a short string
 FRAME_OVERHEAD = 8
 # What every `basic.ack` begins with; then come the delivery tag and whether it stands for all up to it.
 ACK_BEGINS = struct.pack(">BHIHH", _METHOD, CHANNEL, 13, _BASIC, _ACK_METHOD)
+
+
+# The length before a long string or a table; a number of an item, and a time in seconds.
+uint32 = struct.Struct(">I").pack
+int64 = struct.Struct(">q").pack
 
 
 class OversizedError(ValueError):
@@ -50,7 +56,7 @@ def short(value: bytes) -> bytes:
 
 def length(value: bytes) -> bytes:
     """The length that comes before a long string or a table."""
-    return len(value).to_bytes(4, "big")
+    return uint32(len(value))
 
 
 def text_key(name: bytes) -> bytes:
@@ -70,7 +76,7 @@ def int_key(name: bytes) -> bytes:
 
 def int_item(name: bytes, value: int) -> bytes:
     """One item of a header table: a signed 64-bit integer."""
-    return short(name) + _INT64.pack(b"l", value)
+    return int_key(name) + int64(value)
 
 
 def method_frame(exchange: bytes, routing_key: bytes) -> bytes:
@@ -79,34 +85,30 @@ def method_frame(exchange: bytes, routing_key: bytes) -> bytes:
     return _FRAME.pack(_METHOD, CHANNEL, len(arguments)) + arguments + _END
 
 
-def publish_frames(
-    method: bytes,
-    *,
-    content_type: bytes | None,
-    table: bytes,
-    message_id: bytes,
-    timestamp: int,
-    app_id: bytes,
-    body: bytes,
-    frame_max: int,
-    reserve: int = 0,
-) -> bytes:
-    """All frames of the publish of a persistent message.
+def ending(message_id: bytes, timestamp: int, app_id: bytes) -> bytes:
+    """What follows the header table in the content header of a persistent message. `timestamp` is in seconds since 1970."""
+    return b"".join((_PERSISTENT, short(message_id), int64(timestamp), short(app_id)))
 
-    `method` is its `method_frame`, `table` the joined items of its header table. Raises OversizedError if the header frame would leave less than `reserve` bytes of `frame_max` free.
+
+def publish_frames(
+    method: bytes, kind: bytes, table: bytes, ending: bytes, body: bytes, *, frame_max: int, reserve: int = 0
+) -> bytes:
+    """All frames of the publish of a persistent message, in the order of its arguments.
+
+    `method` is its `method_frame`, `kind` its content type as a short string, or nothing; `table` the joined items of its header
+    table, and `ending` what follows that. Raises OversizedError if the header frame would leave less than `reserve` bytes of
+    `frame_max` free.
     """
-    flags, kind = (_FLAGS, b"") if content_type is None else (_FLAGS | _CONTENT_TYPE, short(content_type))
-    # What follows the length of the table, which are four bytes; the end of the frame does not count.
-    properties = b"".join((table, _PERSISTENT, short(message_id), timestamp.to_bytes(8, "big"), short(app_id), _END))
-    size, payload = len(body), 14 + len(kind) + 4 + len(properties) - 1
+    size, payload = len(body), _FIXED + len(kind) + len(table) + len(ending)
     if payload > frame_max - FRAME_OVERHEAD - reserve:
         raise OversizedError(f"headers of {payload} bytes do not fit into a frame of {frame_max}")
+    flags = _FLAGS | _CONTENT_TYPE if kind else _FLAGS
     content = _CONTENT.pack(_HEADER, CHANNEL, payload, _BASIC, 0, size, flags)
     if 0 < size <= frame_max - FRAME_OVERHEAD:
-        bodies: Sequence[bytes] = (_FRAME.pack(_BODY, CHANNEL, size), body, _END)
-    else:
-        bodies = _body_frames(body, frame_max - FRAME_OVERHEAD)
-    return b"".join((method, content, kind, length(table), properties, *bodies))
+        between = _END_AND_FRAME.pack(0xCE, _BODY, CHANNEL, size)
+        return b"".join((method, content, kind, uint32(len(table)), table, ending, between, body, _END))
+    bodies = _body_frames(body, frame_max - FRAME_OVERHEAD)
+    return b"".join((method, content, kind, uint32(len(table)), table, ending, _END, *bodies))
 
 
 def _body_frames(body: bytes, size: int) -> list[bytes]:

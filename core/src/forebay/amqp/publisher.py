@@ -138,12 +138,10 @@ class Publisher:
         """The frames of a message. Raises OversizedError for headers beyond a frame."""
         return frames.publish_frames(
             frames.method_frame(exchange.encode(), routing_key.encode()),
-            content_type=None if message.content_type is None else frames.cut(message.content_type),
-            table=b"".join(_item(name, value) for name, value in message.headers.items()),
-            message_id=frames.cut(message.message_id),
-            timestamp=message.timestamp,
-            app_id=message.app_id.encode(),
-            body=message.body,
+            b"" if message.content_type is None else frames.short(frames.cut(message.content_type)),
+            b"".join(_item(name, value) for name, value in message.headers.items()),
+            frames.ending(frames.cut(message.message_id), message.timestamp, message.app_id.encode()),
+            message.body,
             frame_max=self.frame_max,
         )
 
