@@ -69,7 +69,7 @@ class Place:
             frames.method_frame(NAMES.exchange.encode(), QUEUE.encode()),
             frames.short(b"x/y"),
             table,
-            frames.ending(b"poison", 1, b""),
+            frames.after_table(b"poison", 1, b""),
             b"\0\xff",
             frame_max=self.publisher.frame_max,
         )

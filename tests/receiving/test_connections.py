@@ -506,26 +506,33 @@ async def test_nobody_makes_room_before_what_it_has_sent_was_looked_at(endpoint:
         assert [reply.status for reply in await client.answers()] == [202]
 
 
+@pytest.mark.parametrize(("where", "heard"), [("check", []), ("receive", [503])])
 async def test_a_fault_of_ours_in_one_request_is_not_the_end_of_those_behind_it(
-    endpoint: Opener, monkeypatch: pytest.MonkeyPatch
+    endpoint: Opener, monkeypatch: pytest.MonkeyPatch, where: str, heard: list[int]
 ) -> None:
     async with endpoint() as it, it.client() as first, it.client() as second:
         await eventually(so(lambda: len(it.ingest.connections) == 2), every_s=0.001)
         problems: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
-        check = it.ingest.receiver.check
-        faults = [True]
 
-        def faulty(head: Any, length: int | None) -> Any:
-            if faults.pop() if faults else False:
-                raise ZeroDivisionError
-            return check(head, length)
+        def faulty(*_: Any) -> None:
+            monkeypatch.undo()
+            raise ZeroDivisionError
 
-        monkeypatch.setattr(it.ingest.receiver, "check", faulty)
-        for connection in it.ingest.connections:
-            connection.data_received(GOOD)
-        assert sorted([(await one.answers())[0].status for one in (first, second)]) == [202, 503]
-        assert len(problems) == 1
+        monkeypatch.setattr(it.ingest.receiver, where, faulty)
+        for connection, data in zip(list(it.ingest.connections), (UNSIGNED, GOOD), strict=True):
+            connection.data_received(data)
+        assert sorted([await told(first), await told(second)]) == sorted([heard, [202]])
+        assert isinstance(problems[0]["exception"], ZeroDivisionError)
+
+
+async def told(client: Client) -> list[int]:
+    """The statuses of its answers, however its connection ends."""
+    try:
+        client.close_our_side()
+        return statuses(await client.rest())
+    except OSError:
+        return []
 
 
 # ---------------------------------------------------------------------------------------------------------- backpressure

@@ -8,8 +8,7 @@ from typing import Protocol
 
 from forebay_ingest.parsing import Whole, WholeReader
 
-# Connections whose bytes do not wait for the end of the turn: by then it is the last of hundreds that has been heard, and the broker
-# could have the first ones already.
+# As many are read and handled at once, without waiting for the end of the turn: of hundreds the broker has the first ones early.
 _MANY = 32
 
 
@@ -17,7 +16,10 @@ class Hearing(Protocol):
     """A connection between two requests."""
 
     def heard(self, data: bytes, whole: Whole | None) -> None:
-        """Go on with what has come: a whole request, or anything else. Never raises."""
+        """Go on with what has come: a whole request, or anything else."""
+
+    def give_up(self) -> None:
+        """End it: it could not go on."""
 
 
 class Arrivals:
@@ -40,4 +42,8 @@ class Arrivals:
         waiting, self._waiting = self._waiting, []
         read = [self._read(data) for _, data in waiting]
         for (connection, data), whole in zip(waiting, read, strict=True):
-            connection.heard(data, whole)
+            try:
+                connection.heard(data, whole)
+            except Exception as error:  # noqa: BLE001  # those behind it have nothing to do with it
+                self._loop.call_exception_handler({"message": "a request could not be handled", "exception": error})
+                connection.give_up()

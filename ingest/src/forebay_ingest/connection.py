@@ -10,7 +10,6 @@ import enum
 from typing import Any, Protocol, cast
 
 from aiohttp import hdrs
-from aiohttp._http_parser import HttpRequestParser
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.streams import EMPTY_PAYLOAD
 
@@ -24,7 +23,7 @@ from forebay_ingest.departures import Departures
 from forebay_ingest.guard import Guard
 from forebay_ingest.handshakes import Door
 from forebay_ingest.head import refusal_of, size_of
-from forebay_ingest.parsing import Whole, made_parser
+from forebay_ingest.parsing import Parser, Whole, made_parser
 from forebay_ingest.receive import Receiver, Verdict
 from forebay_ingest.strangers import Strangers
 from forebay_ingest.url_token import UrlTokens
@@ -92,13 +91,13 @@ class Connection(asyncio.Protocol):
     def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
         self._endpoint = endpoint
         self._loop = loop
-        self._parser: HttpRequestParser | None = None
+        self._parser: Parser | None = None
         self._transport: asyncio.Transport | None = None
         self._peer = b""  # who is connected
         self._client = b""  # for whom: behind a proxy that is trusted, another one with each request
         self._state = _IDLE
         self._head: Any = None  # aiohttp's RawRequestMessage
-        self._method = ""  # of the request whose head has come and that is not answered yet
+        self._method = ""  # of the request that is under way, as soon as its head has come
         self._body: Any = EMPTY_PAYLOAD  # aiohttp's StreamReader
         self._collected = bytearray()  # of a body that comes in parts
         self._intake: Intake | None = None  # takes it instead, where it is too large for the queue
@@ -206,6 +205,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def give_up(self) -> None:
+        """A fault of ours: nothing more can be said."""
+        self._abort()
+
     def end_when_idle(self) -> None:
         """The process is ending: go now if nothing is under way, else after the answer."""
         self._keep_alive = False
@@ -213,7 +216,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def leave(self) -> bool:
-        """Make room for another one, without a word; False while its webhook is with the receiver."""
+        """Make room for another one, without a word; False while a webhook of it may be under way."""
         if self._state in _ENGAGED or self._transport is None:
             return False
         self._abort()
@@ -222,20 +225,18 @@ class Connection(asyncio.Protocol):
     # ---------------------------------------------------------------------------------------------------- the request
 
     def heard(self, data: bytes, whole: Whole | None) -> None:
-        """Go on with what has come between two requests: a whole one, or anything else."""
+        """Go on with what has come between two requests. A whole one is received, even if its sender is gone by now."""
         if self._state is not _HEARD:
             return  # it was ended meanwhile
         self._state = _IDLE
-        try:
-            if whole is not None:
-                self._take(*whole)
-            elif self._transport is not None:
-                self._endpoint.reading_bytes += len(data)
-                self._backlog = data + self._backlog
-                self._pump()
-        except Exception as error:  # noqa: BLE001  # others, who come behind it, have nothing to do with it
-            self._loop.call_exception_handler({"message": "a request could not be handled", "exception": error})
-            self._refuse(answers.UNHANDLED)
+        if self._transport is None:
+            self._endpoint.receiver.hung_up()
+        if whole is not None:
+            self._take(*whole)
+        elif self._transport is not None:
+            self._endpoint.reading_bytes += len(data)
+            self._backlog = data + self._backlog
+            self._pump()
         if self._half_closed and self._state in _READING:
             self._endpoint.departures.add(self)
 
@@ -278,8 +279,6 @@ class Connection(asyncio.Protocol):
 
     def _take(self, head: Any, block: bytes, body: bytes) -> None:
         """A request that came in one piece."""
-        if self._transport is None:
-            self._endpoint.receiver.hung_up()
         self._block, self._behind, self._length = block, len(body), len(body)
         refusal = self._admit(head)
         if refusal is None:
@@ -294,10 +293,8 @@ class Connection(asyncio.Protocol):
         length = head.headers.get(hdrs.CONTENT_LENGTH)
         self._length = (None if head.chunked else 0) if length is None else int(length)
         limits = self._endpoint.limits
-        refusal = self._admit(head)
         too_large = self._held + (size or _SLICE) > limits.header_bytes and size_of(head) > limits.header_bytes
-        if too_large and refusal is None:
-            refusal = answers.HEADERS_TOO_LARGE
+        refusal = self._admit(head, too_large=too_large)
         if refusal is not None:
             self._refuse(refusal)
         elif body.is_eof():
@@ -308,7 +305,7 @@ class Connection(asyncio.Protocol):
             self.deadline = self._loop.time() + limits.body_s
             self._continue_body(size)
 
-    def _admit(self, head: Any) -> Refusal | None:
+    def _admit(self, head: Any, *, too_large: bool = False) -> Refusal | None:
         """Take up a request by its head, of which the length of its body is known; or say why it is refused."""
         endpoint, version = self._endpoint, head.version
         opened: Any = head if endpoint.url_tokens is None else endpoint.url_tokens.opened(head)
@@ -317,6 +314,8 @@ class Connection(asyncio.Protocol):
             self._keep_alive = False
         if version is not HttpVersion11 and version is not HttpVersion10:
             refusal: Refusal | None = answers.BAD_REQUEST  # the parser takes HTTP/0.9 and 2.0 for requests too
+        elif too_large:
+            refusal = answers.HEADERS_TOO_LARGE
         elif opened is None:
             refusal = answers.NOT_FOUND
         else:
@@ -475,7 +474,7 @@ class Connection(asyncio.Protocol):
         if self._state is not _TURN or self._choked or self._transport is None:
             return
         self._state = _IDLE
-        if self._parser is not None:
+        if self._behind != self._length:  # the parser may have something of it
             self._clean, self._behind = False, -1
             self._parse(b"")
         self._pump()

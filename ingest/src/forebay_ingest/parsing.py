@@ -19,13 +19,14 @@ _MAX_TARGET = 16 * 1024
 # Bytes of a head that is tried the short way: what turns out to be unusual is read twice.
 _SHORT = 4 * 1024
 
+Parser = HttpRequestParser
 # A head (aiohttp's RawRequestMessage), its headers as they were sent, and the body.
 Whole = tuple[Any, bytes, bytes]
 
 
-def made_parser(limits: IngestLimits, loop: asyncio.AbstractEventLoop, protocol: Any = None) -> HttpRequestParser:
+def made_parser(limits: IngestLimits, loop: asyncio.AbstractEventLoop, protocol: Any = None) -> Parser:
     """A parser that has read nothing yet. Without a protocol, which hears of the flow of bodies, it reads heads alone."""
-    return HttpRequestParser(
+    return Parser(
         protocol,
         loop,
         limits.body_bytes + 1,
@@ -67,10 +68,8 @@ class WholeReader:
         if head is None or upgraded or not _seen_whole(head, lines):
             self._parser = made_parser(self._limits, self._loop)
             return None
-        if head.should_close or head.version is not HttpVersion11:
-            self._parser = made_parser(
-                self._limits, self._loop
-            )  # after such a head a parser waits for the connection's end
+        if head.should_close or head.version is not HttpVersion11:  # it takes nothing more, or not as it should
+            self._parser = made_parser(self._limits, self._loop)
         else:
             self._parser.message_consumed()
         return head

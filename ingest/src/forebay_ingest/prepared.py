@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from forebay.amqp.frames import (
+    after_table,
     cut,
-    ending,
     int64,
     int_item,
     int_key,
@@ -102,7 +102,7 @@ class Prepared:
             self._methods[queue],
             kind,
             b"".join(items),
-            ending(received.event_id, now // 1000, _APP_ID),
+            after_table(received.event_id, now // 1000, _APP_ID),
             received.body,
             frame_max=frame_max,
             reserve=GROWTH if frame_max >= 2 * GROWTH else 0,

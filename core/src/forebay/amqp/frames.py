@@ -85,30 +85,30 @@ def method_frame(exchange: bytes, routing_key: bytes) -> bytes:
     return _FRAME.pack(_METHOD, CHANNEL, len(arguments)) + arguments + _END
 
 
-def ending(message_id: bytes, timestamp: int, app_id: bytes) -> bytes:
+def after_table(message_id: bytes, timestamp: int, app_id: bytes) -> bytes:
     """What follows the header table in the content header of a persistent message. `timestamp` is in seconds since 1970."""
     return b"".join((_PERSISTENT, short(message_id), int64(timestamp), short(app_id)))
 
 
 def publish_frames(
-    method: bytes, kind: bytes, table: bytes, ending: bytes, body: bytes, *, frame_max: int, reserve: int = 0
+    method: bytes, kind: bytes, table: bytes, after: bytes, body: bytes, *, frame_max: int, reserve: int = 0
 ) -> bytes:
-    """All frames of the publish of a persistent message, in the order of its arguments.
+    """All frames of the publish of a persistent message.
 
     `method` is its `method_frame`, `kind` its content type as a short string, or nothing; `table` the joined items of its header
-    table, and `ending` what follows that. Raises OversizedError if the header frame would leave less than `reserve` bytes of
+    table, and `after` what follows that. Raises OversizedError if the header frame would leave less than `reserve` bytes of
     `frame_max` free.
     """
-    size, payload = len(body), _FIXED + len(kind) + len(table) + len(ending)
+    size, payload = len(body), _FIXED + len(kind) + len(table) + len(after)
     if payload > frame_max - FRAME_OVERHEAD - reserve:
         raise OversizedError(f"headers of {payload} bytes do not fit into a frame of {frame_max}")
     flags = _FLAGS | _CONTENT_TYPE if kind else _FLAGS
     content = _CONTENT.pack(_HEADER, CHANNEL, payload, _BASIC, 0, size, flags)
     if 0 < size <= frame_max - FRAME_OVERHEAD:
         between = _END_AND_FRAME.pack(0xCE, _BODY, CHANNEL, size)
-        return b"".join((method, content, kind, uint32(len(table)), table, ending, between, body, _END))
+        return b"".join((method, content, kind, uint32(len(table)), table, after, between, body, _END))
     bodies = _body_frames(body, frame_max - FRAME_OVERHEAD)
-    return b"".join((method, content, kind, uint32(len(table)), table, ending, _END, *bodies))
+    return b"".join((method, content, kind, uint32(len(table)), table, after, _END, *bodies))
 
 
 def _body_frames(body: bytes, size: int) -> list[bytes]:

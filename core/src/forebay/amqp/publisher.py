@@ -140,7 +140,7 @@ class Publisher:
             frames.method_frame(exchange.encode(), routing_key.encode()),
             b"" if message.content_type is None else frames.short(frames.cut(message.content_type)),
             b"".join(_item(name, value) for name, value in message.headers.items()),
-            frames.ending(frames.cut(message.message_id), message.timestamp, message.app_id.encode()),
+            frames.after_table(frames.cut(message.message_id), message.timestamp, message.app_id.encode()),
             message.body,
             frame_max=self.frame_max,
         )
