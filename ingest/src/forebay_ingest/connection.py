@@ -10,6 +10,7 @@ import enum
 from typing import Any, Protocol, cast
 
 from aiohttp import hdrs
+from aiohttp._http_parser import HttpRequestParser
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.streams import EMPTY_PAYLOAD
 
@@ -23,7 +24,7 @@ from forebay_ingest.departures import Departures
 from forebay_ingest.guard import Guard
 from forebay_ingest.handshakes import Door
 from forebay_ingest.head import refusal_of, size_of
-from forebay_ingest.parsing import Parser, Whole, made_parser
+from forebay_ingest.parsing import Whole, made_parser
 from forebay_ingest.receive import Receiver, Verdict
 from forebay_ingest.strangers import Strangers
 from forebay_ingest.url_token import UrlTokens
@@ -91,7 +92,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
         self._endpoint = endpoint
         self._loop = loop
-        self._parser: Parser | None = None
+        self._parser: HttpRequestParser | None = None
         self._transport: asyncio.Transport | None = None
         self._peer = b""  # who is connected
         self._client = b""  # for whom: behind a proxy that is trusted, another one with each request

@@ -19,14 +19,13 @@ _MAX_TARGET = 16 * 1024
 # Bytes of a head that is tried the short way: what turns out to be unusual is read twice.
 _SHORT = 4 * 1024
 
-Parser = HttpRequestParser
 # A head (aiohttp's RawRequestMessage), its headers as they were sent, and the body.
 Whole = tuple[Any, bytes, bytes]
 
 
-def made_parser(limits: IngestLimits, loop: asyncio.AbstractEventLoop, protocol: Any = None) -> Parser:
+def made_parser(limits: IngestLimits, loop: asyncio.AbstractEventLoop, protocol: Any = None) -> HttpRequestParser:
     """A parser that has read nothing yet. Without a protocol, which hears of the flow of bodies, it reads heads alone."""
-    return Parser(
+    return HttpRequestParser(
         protocol,
         loop,
         limits.body_bytes + 1,
