@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 from typing_extensions import override
 
+from forebay.ending import end
 from forebay.errors import ForebayError, SpecError
 from forebay_cli.state import Home, default_home
 from forebay_cli.where import KUBECTL
@@ -92,13 +93,21 @@ def cli(context: click.Context, state_dir: Path | None) -> None:
     context.obj = Home(state_dir or default_home(os.environ))
 
 
-def kubectl_main(arguments: Sequence[str] | None = None) -> None:
+def run(program: str = "forebay") -> None:
+    """The command of a process of its own."""
+    try:
+        main(program=program)
+    except SystemExit as ended:
+        end(ended.code if isinstance(ended.code, int) else FAILURE)
+
+
+def kubectl_run() -> None:
     """The same as a plugin of kubectl, which finds `kubectl-forebay` on the PATH."""
-    main(arguments, program=KUBECTL)
+    run(KUBECTL)
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "forebay") -> None:
-    """Run the command line; ends the process."""
+    """Run the command line, within whatever process: it ends in SystemExit."""
     try:
         # kubectl's completion and click's would not find each other by a name with a space in it.
         sys.exit(cli.main(arguments, prog_name=program, standalone_mode=False, complete_var="_FOREBAY_COMPLETE") or 0)
@@ -138,4 +147,4 @@ def _sentence(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -4,6 +4,7 @@ import argparse
 import sys
 from importlib.metadata import version
 
+from forebay.ending import end
 from forebay.errors import SpecError
 from forebay.process import main as run_part
 from forebay.process import usage_error
@@ -36,7 +37,7 @@ def main() -> None:
     except SpecError as error:
         sys.exit(usage_error(str(error)))
     log = Log({"part": "ingest"}, level=place.log_level, form=place.log_format)
-    sys.exit(run_part(Ingest, place, log))
+    end(run_part(Ingest, place, log))
 
 
 if __name__ == "__main__":

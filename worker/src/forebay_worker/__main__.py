@@ -4,6 +4,7 @@ import argparse
 import sys
 from importlib.metadata import version
 
+from forebay.ending import end
 from forebay.errors import SpecError
 from forebay.process import main as run_part
 from forebay.process import usage_error
@@ -41,7 +42,7 @@ def main() -> None:
     except SpecError as error:
         sys.exit(usage_error(str(error)))
     log = Log({"part": "worker"}, level=place.log_level, form=place.log_format)
-    sys.exit(run_part(Worker, place, log))
+    end(run_part(Worker, place, log))
 
 
 if __name__ == "__main__":
