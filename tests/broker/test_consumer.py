@@ -244,6 +244,22 @@ async def test_stopped_before_the_broker_has_answered_it_takes_nothing_either(ne
         await eventually(lambda: consumers_are(newest_broker, 1), every_s=0.1)
 
 
+async def test_a_broker_that_never_says_that_it_has_registered_the_consumer_is_asked_anew(
+    newest_broker: VirtualHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forebay.amqp.consumer.ANSWER_S", 0.3)
+    await fill(newest_broker, 1)
+    port = newest_broker.server.amqp_port
+    async with proxy(port) as between, consuming(newest_broker.uri.replace(str(port), str(between.port))) as it:
+        await eventually(so(lambda: it.consumer.link.up), every_s=0.0)
+        between.connections[-1].hold()
+        await eventually(so(lambda: "registered" in (it.consumer.link.error or "")), every_s=0.002)
+        await it.got(1)
+        assert it.consumer.generation == 2
+        await asyncio.sleep(0.5)  # one that was registered is not asked anew
+        assert it.consumer.generation == 2
+
+
 async def nobody_consumes(host: VirtualHost) -> bool:
     return await consumers_are(host, 0)
 

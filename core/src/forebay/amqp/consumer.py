@@ -21,6 +21,9 @@ from forebay.telemetry import Log
 
 # Seconds within which a consumer registers with its ordered lanes.
 SPREAD = 1.0
+# Seconds within which the broker has to say that it has registered a consumer. One that has just come back may not (3.10, killed under
+# load): its own limit is thirty, in which nothing would be delivered.
+ANSWER_S = 10.0
 # Seconds for which an acknowledge waits at most for others that it may stand for.
 JOIN_S = 0.05
 
@@ -187,6 +190,7 @@ class Consumer:
         tag = str(self._tags)
 
         def registered(_: Any) -> None:
+            overdue.cancel()
             if self.stale(generation):
                 return
             self._registered[tag] = lane
@@ -196,12 +200,17 @@ class Consumer:
         if self.stale(generation) or not channel.is_open:
             return
         window = lane.window or min(self._wanted, lane.most or self._wanted)
+        overdue = asyncio.get_running_loop().call_later(ANSWER_S, self._not_registered, generation)
         channel.basic_qos(prefetch_count=window)  # of the consumer that comes next
         channel.basic_consume(
             lane.queue, _never_called, consumer_tag=tag, arguments=self._arguments(), callback=registered
         )
         if lane.window is not None:
             channel._consumers.pop(tag)  # noqa: SLF001  # pika cancels what it knows of before it closes a channel
+
+    def _not_registered(self, generation: int) -> None:
+        if not self.stale(generation):
+            self.link.recycle(f"the broker has not registered the consumer within {ANSWER_S:g} s")
 
     def _deliver(self, generation: int, delivery: Delivery) -> None:
         if not self.stale(generation):  # a connection that was given up may still have something to say
