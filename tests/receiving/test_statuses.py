@@ -214,3 +214,11 @@ async def test_headers_that_a_message_can_not_carry_are_431_and_nothing_breaks(e
 
 async def test_an_unsigned_source_takes_everybody(endpoint: Opener) -> None:
     assert (await answer(endpoint, request(secret=None), verification=OPEN)).status == 202
+
+
+async def test_an_endpoint_is_not_ready_before_the_broker_has_turned_confirms_on(endpoint: Opener) -> None:
+    async with endpoint() as it:
+        assert it.ingest.unready() is None
+        it.broker._writer = None
+        assert "no connection to the broker" in str(it.ingest.unready())
+        assert [reply.status for reply in finals(await it.say(request()))] == [503]

@@ -130,11 +130,12 @@ class Ingest:
 
     def unready(self) -> str | None:
         """A blocked broker leaves it ready: all replicas are as blocked, and a 503 says more than a closed port."""
-        link = self._publisher.link
         if self._shelter is not None:
             why = self._shelter.unready
+        elif self._publisher.up:
+            why = None
         else:
-            why = None if link.up else f"no connection to the broker: {link.error}"
+            why = f"no connection to the broker: {self._publisher.link.error or 'confirms are not on yet'}"
         return why or (self._remembering.stream.unready if self._remembering else None)
 
     async def start(self) -> dict[str, str]:

@@ -83,6 +83,11 @@ class Publisher:
         return len(self._pending)
 
     @property
+    def up(self) -> bool:
+        """Whether it can publish: the broker has turned confirms on, a round trip after the link came up."""
+        return self.link.up and self._writer is not None
+
+    @property
     def obstacle(self) -> Outcome | None:
         """Why a publish would end at once without a try, None if it would be tried."""
         if self._writer is None:
