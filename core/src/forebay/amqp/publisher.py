@@ -85,7 +85,7 @@ class Publisher:
     @property
     def up(self) -> bool:
         """Whether it can publish: the broker has turned confirms on, a round trip after the link came up."""
-        return self.link.up and self._writer is not None
+        return self._writer is not None
 
     @property
     def obstacle(self) -> Outcome | None:
